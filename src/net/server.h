@@ -1,0 +1,61 @@
+/* server -- HTTP/1.1 server on a UNIX stream socket (libevent's evhttp), for the control socket.
+ *
+ * Runs in the loop's thread. Bounded: body, headers, connections, idle time. A request is answered
+ * once: at once or later, in one piece or as a stream of lines (chunked), by whoever holds it.
+ */
+#ifndef LS_NET_SERVER_H
+#define LS_NET_SERVER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/bytes.h"
+#include "net/loop.h"
+
+struct ls_server;
+struct ls_request;
+
+struct ls_server_limits {
+	size_t body_bytes;
+	size_t header_bytes;
+	int connections; /* further ones are closed at once */
+	int idle_s;      /* a connection that says nothing for so long is closed */
+};
+
+struct ls_peer {
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	gid_t *groups; /* supplementary ones (SO_PEERGROUPS) */
+	size_t group_count;
+};
+
+/* Listens at `path` (a stale socket there is replaced; paths over 107 bytes work: bound through a
+ * directory descriptor), mode 0666: who may do what is decided by peer credentials. `on_request` is
+ * called for each whole request. */
+LS_CHECK enum ls_code ls_server_new(struct ls_loop *loop, const char *path,
+	const struct ls_server_limits *limits,
+	void (*on_request)(void *arg, struct ls_request *req), void *arg, struct ls_server **out,
+	struct ls_err *err);
+/* Stops listening, ends connections, removes the socket. */
+void ls_server_free(struct ls_server **server);
+
+const char *ls_request_method(
+	const struct ls_request *req); /* "GET", "POST", others are answered 405 before */
+const char *ls_request_path(const struct ls_request *req); /* without query, percent-decoded */
+/* A query parameter, decoded; NULL when absent. */
+const char *ls_request_query(const struct ls_request *req, const char *name);
+struct ls_bytes ls_request_body(const struct ls_request *req);
+const struct ls_peer *ls_request_peer(const struct ls_request *req);
+
+/* Each of these ends the request; it must not be used afterwards. */
+void ls_request_reply(
+	struct ls_request *req, int status, const char *content_type, struct ls_bytes body);
+/* A stream: start, any number of lines (a newline is put after each), end. A gone client is not an
+ * error; alive tells. */
+void ls_request_stream_start(struct ls_request *req, const char *content_type);
+void ls_request_stream_line(struct ls_request *req, const char *line);
+void ls_request_stream_end(struct ls_request *req);
+bool ls_request_alive(const struct ls_request *req);
+
+#endif

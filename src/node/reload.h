@@ -1,0 +1,38 @@
+/* reload -- has a service take the files that are live now, or asks it about staged ones. Blocking;
+ * worker thread.
+ *
+ * Commands get a clean environment: PATH, LANG=C and LOCKSTEP_EVENT ("validate" or "reload"),
+ * _COMPONENT, _CERT_PATH, _KEY_PATH, _GENERATION, _NODE, _OLD_SHA256, _NEW_SHA256. No text from a
+ * certificate gets into a command line. Under systemd (this process being a unit) commands run as
+ * transient units.
+ */
+#ifndef LS_NODE_RELOAD_H
+#define LS_NODE_RELOAD_H
+
+#include "base/paths.h"
+#include "node/service.h"
+
+struct ls_reload_about {
+	const char *certs_path;  /* the live directory's path */
+	const char *dir;         /* of the generation in question, "..gen-…" */
+	const char *present_dir; /* of the one that is live now */
+	const char *node;
+	int64_t generation;
+	const char *old_sha256; /* "" when there was none */
+	const char *new_sha256;
+};
+
+/* Runs the template's `validate` against the staged directory: LOCKSTEP_CERT_PATH and _KEY_PATH
+ * name the staged files, and where the system lets us (root, or a transient unit) the command also
+ * sees the staged directory in place of the live one, so that a service's own configuration check
+ * reads the staged files at their usual paths. LS_E_REFUSED with the command's last words. */
+LS_CHECK enum ls_code ls_reload_validate(
+	const struct ls_service *service, const struct ls_reload_about *about, struct ls_err *err);
+/* Does each reload entry in order. A systemd unit that is not active is left alone: *out_warning
+ * (heap, may stay NULL) says so. All entries are tried; the first failure is returned. redis: one
+ * CONFIG SET with both paths (after AUTH when user or password_file is given). haproxy: "set ssl
+ * cert NAME <<", "commit ssl cert NAME"; answers are checked. */
+LS_CHECK enum ls_code ls_reload_run(const struct ls_service *service,
+	const struct ls_reload_about *about, char **out_warning, struct ls_err *err);
+
+#endif

@@ -1,0 +1,43 @@
+/* process -- runs a command to its end: no shell, its own process group, a time limit, bounded
+ * output.
+ *
+ * Blocking; for the worker thread and the command line. Safe in a program with threads
+ * (posix_spawn). All descriptors but 0, 1, 2 are closed in the child; signals are reset. On the
+ * time limit the whole group gets SIGTERM, after 2 s SIGKILL.
+ */
+#ifndef LS_SYS_PROCESS_H
+#define LS_SYS_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+struct ls_process {
+	char *const *argv; /* argv[0] is an absolute path; not searched for */
+	char *const *envp; /* the whole environment, NULL-ended; NULL: PATH and LANG=C only */
+	struct ls_bytes input;
+	int64_t timeout_ms;
+	size_t output_max; /* bytes of standard output and error together that are kept; more is
+			      read and dropped */
+};
+
+struct ls_process_result {
+	int exit_status; /* -1 when a signal ended it */
+	int term_signal;
+	bool timed_out;
+	struct ls_secret output; /* standard output then error, as they came; wiped (a key may come
+				    this way) */
+};
+
+void ls_process_result_done(struct ls_process_result *result);
+/* LS_OK whenever the command ran, whatever it answered; LS_E_NOT_FOUND or LS_E_IO when it could not
+ * be started. */
+LS_CHECK enum ls_code ls_process_run(
+	const struct ls_process *process, struct ls_process_result *out, struct ls_err *err);
+/* LS_E_FAILED with the last line of the output (printable, 200 characters at most) unless it ended
+ * with status 0. */
+LS_CHECK enum ls_code ls_process_check(
+	const char *name, const struct ls_process_result *result, struct ls_err *err);
+
+#endif
