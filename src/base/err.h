@@ -72,4 +72,11 @@ void ls_err_hint(struct ls_err *err, const char *fmt, ...) LS_PRINTF(2, 3);
 			return ls_try_;                                                            \
 	} while (0)
 
+/* Drops a result on purpose; the reason stands in a comment beside it. */
+#define LS_IGNORE(call)                                                                            \
+	do {                                                                                       \
+		enum ls_code ls_ignored_ = (call);                                                 \
+		(void)ls_ignored_;                                                                 \
+	} while (0)
+
 #endif

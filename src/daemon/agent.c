@@ -1,0 +1,178 @@
+#include "daemon/agent.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pki/key.h"
+#include "sys/file.h"
+
+bool ls_agent_initialised(const struct ls_paths *paths)
+{
+	LS_CLEANUP(ls_free_str) char *record = ls_format("%s/record.json", paths->store);
+	LS_CLEANUP(ls_free_str) char *running = ls_format("%s/init-running", paths->lib);
+
+	return access(record, F_OK) == 0 && access(running, F_OK) != 0;
+}
+
+static void free_contents(struct ls_agent *a)
+{
+	ls_progress_done(&a->progress);
+	ls_state_done(&a->tip);
+	ls_live_free(&a->live);
+	ls_store_free(&a->store);
+	ls_history_free(&a->history);
+	ls_services_done(&a->services);
+	ls_keyring_done(&a->keyring);
+	ls_identity_done(&a->identity);
+	ls_fd_close(&a->lock_fd);
+	ls_paths_done(&a->paths);
+}
+
+void ls_agent_free(struct ls_agent **agent)
+{
+	if (!*agent)
+		return;
+	free_contents(*agent);
+	free(*agent);
+	*agent = NULL;
+}
+
+static enum ls_code not_initialised(const struct ls_paths *paths, struct ls_err *err)
+{
+	if (access(paths->lib, X_OK) != 0 && access(paths->lib, F_OK) == 0)
+		return LS_FAIL(err, LS_E_IO, "'%s' may not be read by this user", paths->lib);
+	LS_FAIL(err, LS_E_NOT_FOUND, "this node is not initialised: '%s' holds no state",
+		paths->lib);
+	LS_HINT(err, "lockstep init --cluster NAME makes this the first node");
+	return LS_E_NOT_FOUND;
+}
+
+enum ls_code ls_agent_load_keyring(struct ls_agent *a, struct ls_err *err)
+{
+	const struct ls_member *self = ls_state_member(&a->tip, a->identity.node);
+	char **signers = NULL;
+
+	for (size_t i = 0; i < a->tip.member_count; i++)
+		ls_strv_add(&signers, ls_buf_text(&a->tip.members[i].signing_cert_pem));
+	for (size_t i = 0; self && i < a->tip.kek_epoch_count; i++) {
+		const struct ls_kek_epoch *e = &a->tip.kek_epochs[i];
+		LS_CLEANUP(ls_signer_done) struct ls_signer wrapping = { 0 };
+		LS_CLEANUP(ls_buf_done) struct ls_buf wrap = { 0 };
+		LS_CLEANUP(ls_secret_done) struct ls_secret kek = { 0 };
+		char check[LS_SHA256_TEXT];
+		enum ls_code code;
+
+		if (ls_keyring_get(&a->keyring, e->epoch))
+			continue;
+		code = ls_identity_load_wrapping(a->paths.identity, e->epoch, &wrapping, err);
+		if (code == LS_OK)
+			code = ls_store_get_wrap(a->store, e->epoch, a->identity.node, &wrap, err);
+		if (code == LS_OK)
+			code = ls_kek_unwrap(ls_buf_bytes(&wrap), wrapping.key,
+				ls_buf_bytes(&wrapping.cert_pem), signers, &kek, err);
+		if (code == LS_OK) {
+			ls_kek_check_value(
+				ls_secret_bytes(&kek), a->tip.cluster_id, e->epoch, check);
+			if (strcmp(check, e->check) != 0)
+				code = LS_FAIL(err, LS_E_DAMAGED,
+					"the wrapped key of epoch %lld is not the one that the "
+					"state names",
+					(long long)e->epoch);
+		}
+		/* An old epoch may have been forgotten by a crash in between; the present one must
+		 * be there. */
+		if (code != LS_OK && e->epoch == a->tip.kek_epoch) {
+			ls_free_strv(&signers);
+			return LS_WRAP(err, "open the key of epoch %lld", (long long)e->epoch);
+		}
+		if (code == LS_OK)
+			ls_keyring_put(&a->keyring, e->epoch, ls_secret_bytes(&kek));
+	}
+	ls_free_strv(&signers);
+	return LS_OK;
+}
+
+enum ls_code ls_agent_refresh(struct ls_agent *a, struct ls_err *err)
+{
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
+	LS_CLEANUP(ls_state_done) struct ls_state state = { 0 };
+	struct ls_commit_id tip;
+
+	LS_TRY(ls_store_read(a->store, &view, err));
+	memcpy(tip.hex, view.tip.commit, sizeof tip.hex);
+	if (!tip.hex[0])
+		return LS_OK;
+	if (ls_commit_equal(&tip, &a->tip_commit))
+		return LS_OK;
+	LS_TRY(ls_history_load(a->history, &tip, &state, err));
+	ls_state_done(&a->tip);
+	a->tip = state;
+	state = (struct ls_state){ 0 };
+	a->tip_commit = tip;
+	return LS_OK;
+}
+
+enum ls_code ls_agent_reload_config(struct ls_agent *a, struct ls_err *err)
+{
+	LS_CLEANUP(ls_services_done) struct ls_services services = { 0 };
+	struct ls_config config;
+
+	LS_TRY(ls_config_load(a->paths.config, &config, err));
+	LS_TRY(ls_services_load(&a->paths, a->tip.fqdn, &services, err));
+	a->config = config;
+	ls_services_done(&a->services);
+	a->services = services;
+	services = (struct ls_services){ 0 };
+	return LS_OK;
+}
+
+static enum ls_code open_parts(struct ls_agent *a, bool writer, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_str) char *lock = ls_format("%s/lock", a->paths.lib);
+
+	if (writer) {
+		if (ls_file_lock(lock, false, &a->lock_fd, err) != LS_OK) {
+			LS_WRAP(err, "another lockstep process works on this node");
+			return err ? err->code : LS_E_CONFLICT;
+		}
+	}
+	LS_TRY(ls_identity_load(a->paths.identity, &a->identity, err));
+	LS_TRY(ls_store_local_open(a->paths.store, &a->store, err));
+	LS_TRY(ls_history_open(a->paths.history, &a->history, err));
+	if (writer)
+		LS_TRY(ls_history_clean(a->history, err));
+	LS_TRY(ls_live_open(a->paths.certs, &a->live, err));
+	LS_TRY(ls_agent_refresh(a, err));
+	return ls_agent_reload_config(a, err);
+}
+
+enum ls_code ls_agent_open(const char *root, const char *config_path, bool writer,
+	struct ls_agent **out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_agent_free) struct ls_agent *a = ls_alloc(1, sizeof *a);
+
+	a->lock_fd = -1;
+	a->generate = ls_key_generate;
+	ls_paths_init(&a->paths, root, config_path);
+	if (!ls_agent_initialised(&a->paths))
+		return not_initialised(&a->paths, err);
+	LS_TRY(open_parts(a, writer, err));
+	if (writer)
+		LS_TRY(ls_agent_load_keyring(a, err));
+	*out = LS_TAKE(a);
+	return LS_OK;
+}
+
+void ls_agent_context(struct ls_agent *a, struct ls_candidate_context *out)
+{
+	*out = (struct ls_candidate_context){
+		.tip = &a->tip,
+		.keyring = &a->keyring,
+		.services = &a->services,
+		.node = a->identity.node,
+		.now_s = ls_now_s(),
+		.generate = a->generate,
+	};
+}

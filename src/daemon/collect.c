@@ -1,0 +1,222 @@
+/* Drop-ins on their way from the files to the writer and back. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "daemon/command.h"
+#include "daemon/daemon.h"
+#include "pki/credential.h"
+
+struct intake_job {
+	struct ls_daemon *d;
+	struct ls_change change;
+	enum ls_dropin_origin origin;
+	bool last_chance;
+	bool has_cert;
+	char *fault;
+	enum ls_dropin_verdict verdict;
+	enum ls_event event;
+	int priority;
+	char *message;
+};
+
+static void job_free(struct intake_job *job)
+{
+	ls_change_done(&job->change);
+	free(job->fault);
+	free(job->message);
+	free(job);
+}
+
+static const struct ls_change_set *the_set(const struct intake_job *job)
+{
+	return &job->change.sets[0];
+}
+
+static void say(struct intake_job *job, int priority, enum ls_event event, char *message)
+{
+	free(job->message);
+	job->priority = priority;
+	job->event = event;
+	job->message = message;
+}
+
+static void refuse(struct intake_job *job, const char *reason)
+{
+	struct ls_daemon *d = job->d;
+	const struct ls_change_set *set = the_set(job);
+	LS_CLEANUP(ls_free_str) char *path = NULL;
+	struct ls_err err = { 0 };
+	int64_t now_ms = ls_now_ms();
+
+	job->verdict = LS_DROPIN_REFUSED;
+	if (ls_dropin_reject(d->paths.rejected, now_ms, set->component, reason,
+		    ls_secret_bytes(&set->cert.bytes), &path, &err) != LS_OK) {
+		/* The files stay where they are: a refusal that leaves no trace would be worse. */
+		job->verdict = LS_DROPIN_WAIT;
+		say(job, LOG_ERR, LS_EVENT_DROPIN_REFUSED,
+			ls_format(
+				"refused drop-in '%s': %s; it could not be moved to rejected/: %s",
+				set->component, reason, err.text));
+		return;
+	}
+	say(job, LOG_ERR, LS_EVENT_DROPIN_REFUSED,
+		ls_format("refused drop-in '%s': %s; see %s", set->component, reason, path));
+	/* Not a reason to refuse anything: it is done again next time. */
+	LS_IGNORE(ls_dropin_expire(d->paths.rejected, now_ms, d->rejected_keep_days, NULL));
+}
+
+/* What was written over live files is often an old copy: such a one is put back, not rotated to. */
+static bool is_superseded(struct intake_job *job)
+{
+	const struct ls_change_set *set = the_set(job);
+	LS_CLEANUP(ls_cert_info_done) struct ls_cert_info info = { 0 }, present = { 0 };
+	const struct ls_component *c = ls_state_component(&job->d->agent->tip, set->component);
+
+	if (job->origin != LS_DROPIN_LIVE || !c ||
+		ls_cert_info_read(ls_secret_bytes(&set->cert.bytes), &info, NULL) != LS_OK ||
+		ls_cert_info_read(ls_buf_bytes(&c->chain_pem), &present, NULL) != LS_OK)
+		return false;
+	return strcmp(info.sha256, present.sha256) != 0 &&
+	       ls_command_superseded(job->d->agent, set->component, info.sha256);
+}
+
+static void say_taken(
+	struct intake_job *job, enum ls_code code, const json_t *answer, const struct ls_err *err)
+{
+	const char *component = the_set(job)->component;
+
+	if (code != LS_OK)
+		say(job, LOG_ERR, LS_EVENT_CHANGE_FAILED,
+			ls_format("drop-in '%s': %s", component, err->text));
+	else if (json_is_true(json_object_get(answer, "unchanged")))
+		say(job, LOG_INFO, LS_EVENT_DROPIN_TAKEN,
+			ls_format("drop-in '%s' is what is in force already", component));
+	else
+		say(job, LOG_NOTICE, LS_EVENT_DROPIN_TAKEN,
+			ls_format("drop-in '%s' is in force as generation %lld", component,
+				(long long)json_integer_value(
+					json_object_get(answer, "generation"))));
+}
+
+static void judge(struct intake_job *job)
+{
+	struct ls_daemon *d = job->d;
+	const struct ls_change_set *set = the_set(job);
+	struct ls_author author = { .name = (char *)(uintptr_t) "drop-in" };
+	LS_CLEANUP(ls_free_str) char *email = ls_format("drop-in@%s", d->agent->identity.node);
+	json_t *answer = NULL;
+	struct ls_err err = { 0 };
+	enum ls_code code;
+
+	author.email = email;
+	code = ls_command_change(d->agent, &job->change, &author, &answer, &err);
+	if (code == LS_OK || code == LS_E_FAILED) {
+		job->verdict = LS_DROPIN_TAKEN;
+		say_taken(job, code, answer, &err);
+	} else if (code == LS_E_REFUSED || code == LS_E_DAMAGED || code == LS_E_CRYPTO) {
+		refuse(job, err.text);
+	} else if (code == LS_E_ROLLED_BACK) {
+		refuse(job, err.text);
+		job->event = LS_EVENT_ROLLED_BACK;
+	} else { /* the disk, the store, another rotation: not the drop-in's fault, so it stays */
+		job->verdict = LS_DROPIN_RETRY;
+		if (code != LS_E_CONFLICT)
+			say(job, LOG_ERR, LS_EVENT_CHANGE_FAILED,
+				ls_format("drop-in '%s' waits: %s", set->component, err.text));
+	}
+	json_decref(answer);
+}
+
+static void intake_work(void *arg)
+{
+	struct intake_job *job = arg;
+	const struct ls_change_set *set = the_set(job);
+	struct ls_agent *a = job->d->agent;
+
+	if (job->fault) {
+		LS_CLEANUP(ls_free_str) char *reason = ls_strdup(job->fault);
+
+		refuse(job, reason);
+		return;
+	}
+	if (!ls_state_component(&a->tip, ls_component_alias(set->component))) {
+		refuse(job, "its name is that of no component of this cluster");
+		return;
+	}
+	if (!ls_dropin_complete(&a->tip, ls_component_alias(set->component),
+		    job->has_cert ? ls_secret_bytes(&set->cert.bytes) : (struct ls_bytes){ 0 },
+		    ls_secret_bytes(&set->key.bytes)) &&
+		!job->last_chance) {
+		job->verdict = LS_DROPIN_WAIT;
+		return;
+	}
+	if (!job->has_cert) {
+		refuse(job, "a private key came without its certificate");
+		return;
+	}
+	if (is_superseded(job)) {
+		job->verdict = LS_DROPIN_TAKEN;
+		say(job, LOG_WARNING, LS_EVENT_SUPERSEDED,
+			ls_format("a certificate of %s that was replaced before was written over "
+				  "the live files: "
+				  "they are put back; lockstep rollback goes back on purpose",
+				set->component));
+		return;
+	}
+	judge(job);
+}
+
+static void intake_done(void *arg)
+{
+	struct intake_job *job = arg;
+	struct ls_daemon *d = job->d;
+
+	d->intake_busy = false;
+	atomic_store(&d->rotating, false);
+	if (job->message)
+		ls_log(d, job->priority, job->event, the_set(job)->component, "%s", job->message);
+	ls_dropin_settle(d->dropin, job->verdict, ls_mono_ms());
+	job_free(job);
+	ls_daemon_look(d);
+}
+
+static void post(struct ls_daemon *d, const struct ls_dropin_offer *offer)
+{
+	struct intake_job *job = ls_alloc(1, sizeof *job);
+	struct ls_change_set *set = ls_change_add_set(&job->change, offer->component);
+	static const struct ls_bytes empty = { "", 0 };
+
+	job->d = d;
+	job->origin = offer->origin;
+	job->last_chance = offer->last_chance;
+	job->has_cert = offer->cert_name != NULL;
+	job->fault = offer->fault ? ls_strdup(offer->fault) : NULL;
+	job->change.kind = LS_CHANGE_DROP_IN;
+	ls_change_file_set(&set->cert, offer->cert_name ? offer->cert_name : "certificate",
+		offer->cert.data ? offer->cert : empty);
+	if (offer->key.data &&
+		(!offer->cert_name || strcmp(offer->cert_name, offer->key_name) != 0))
+		ls_change_file_set(&set->key, offer->key_name, offer->key);
+	d->intake_busy = true;
+	ls_worker_post(d->writer, intake_work, intake_done, job);
+}
+
+void ls_daemon_collect(struct ls_daemon *d)
+{
+	struct ls_dropin_offer offer;
+	struct ls_err err = { 0 };
+	int64_t now_ms = ls_mono_ms();
+
+	if (!d->ready || d->intake_busy)
+		return;
+	free(d->intake_fault);
+	d->intake_fault = NULL;
+	if (ls_dropin_scan(d->dropin, now_ms, &err) != LS_OK)
+		d->intake_fault = ls_format("incoming/ cannot be looked at: %s", err.text);
+	if (ls_dropin_next(d->dropin, now_ms, &offer))
+		post(d, &offer);
+	else
+		ls_source_arm(d->intake_timer, ls_dropin_wake_ms(d->dropin, now_ms));
+}

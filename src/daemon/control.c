@@ -1,0 +1,388 @@
+/* The control socket: who may ask for what, and how requests become jobs. */
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "daemon/command.h"
+#include "daemon/daemon.h"
+#include "daemon/view.h"
+#include "sys/file.h"
+
+#define JSON_TYPE "application/json"
+#define LINES_TYPE "application/x-ndjson"
+
+enum access { ACCESS_NONE, ACCESS_READ, ACCESS_FULL };
+
+void ls_author_of(uid_t uid, const char *node, struct ls_author *out)
+{
+	struct passwd pw, *found = NULL;
+	char buf[4096];
+
+	if (getpwuid_r(uid, &pw, buf, sizeof buf, &found) == 0 && found)
+		out->name = ls_strdup(pw.pw_name);
+	else
+		out->name = ls_format("uid-%u", (unsigned)uid);
+	out->email = ls_format("%s@%s", out->name, node);
+}
+
+void ls_author_done(struct ls_author *author)
+{
+	free(author->name);
+	free(author->email);
+	*author = (struct ls_author){ 0 };
+}
+
+static bool in_group(const struct ls_peer *peer, const char *name)
+{
+	gid_t gid;
+
+	if (ls_group_find(name, &gid, NULL) != LS_OK)
+		return false;
+	if (peer->gid == gid)
+		return true;
+	for (size_t i = 0; i < peer->group_count; i++)
+		if (peer->groups[i] == gid)
+			return true;
+	return false;
+}
+
+static enum access access_of(const struct ls_peer *peer)
+{
+	if (peer->uid == 0 || peer->uid == geteuid() || in_group(peer, "lockstep"))
+		return ACCESS_FULL;
+	return in_group(peer, "lockstep-ro") ? ACCESS_READ : ACCESS_NONE;
+}
+
+static void reply_json(struct ls_request *req, int status, json_t *json)
+{
+	char *text = json_dumps(json, JSON_COMPACT);
+
+	ls_request_reply(req, status, JSON_TYPE, LS_BYTES_STR(text ? text : "{}"));
+	free(text);
+	json_decref(json);
+}
+
+static void reply_error(struct ls_request *req, const struct ls_err *err)
+{
+	int status = err->code == LS_E_CONFLICT ? 409 : err->code == LS_E_USAGE ? 400 : 422;
+
+	reply_json(req, status, ls_error_to_json(err));
+}
+
+static void refuse(struct ls_request *req, enum ls_code code, const char *what, const char *hint)
+{
+	struct ls_err err = { 0 };
+
+	LS_FAIL(&err, code, "%s", what);
+	if (hint)
+		LS_HINT(&err, "%s", hint);
+	reply_error(req, &err);
+}
+
+/* Changes. */
+
+struct change_job {
+	struct ls_daemon *d;
+	struct ls_request *req;
+	struct ls_change change;
+	struct ls_author author;
+	json_t *answer;
+	struct ls_err err;
+	enum ls_code code;
+	bool detached; /* answered already */
+};
+
+struct progress_note {
+	struct change_job *job;
+	char *line;
+};
+
+static void send_line(struct ls_request *req, json_t *json)
+{
+	char *text = json_dumps(json, JSON_COMPACT);
+
+	if (text)
+		ls_request_stream_line(req, text);
+	free(text);
+	json_decref(json);
+}
+
+static void progress_main(void *arg)
+{
+	struct progress_note *note = arg;
+
+	if (!note->job->detached) {
+		ls_request_stream_line(note->job->req, note->line);
+		if (note->job->change.detach) { /* it has begun: that is all the caller waits for */
+			ls_request_stream_end(note->job->req);
+			note->job->detached = true;
+		}
+	}
+	free(note->line);
+	free(note);
+}
+
+/* Worker thread. */
+static void on_progress(void *arg, const char *phase, const char *step, int64_t generation)
+{
+	struct change_job *job = arg;
+	struct progress_note *note = ls_alloc(1, sizeof *note);
+	json_t *json = json_pack("{s:{s:s, s:s, s:I}}", "progress", "phase", phase, "step", step,
+		"generation", (json_int_t)generation);
+
+	atomic_store(&job->d->rotating, true);
+	ls_worker_alive(job->d->writer);
+	note->job = job;
+	note->line = json_dumps(json, JSON_COMPACT);
+	json_decref(json);
+	ls_loop_post(job->d->loop, progress_main,
+		note); /* posted before the job's end, so it runs before it */
+}
+
+static void change_work(void *arg)
+{
+	struct change_job *job = arg;
+	struct ls_agent *a = job->d->agent;
+
+	a->on_progress = on_progress;
+	a->on_progress_arg = job;
+	job->code = ls_command_change(a, &job->change, &job->author, &job->answer, &job->err);
+	a->on_progress = NULL;
+}
+
+static void change_log(struct change_job *job)
+{
+	struct ls_daemon *d = job->d;
+	LS_CLEANUP(ls_free_str) char *what = NULL;
+
+	if (job->change.dry_run)
+		return;
+	if (job->code == LS_OK && !json_is_true(json_object_get(job->answer, "unchanged")))
+		ls_log(d, LOG_NOTICE, LS_EVENT_CHANGE, NULL,
+			"generation %lld is in force, asked for by %s",
+			(long long)json_integer_value(json_object_get(job->answer, "generation")),
+			job->author.name);
+	else if (job->code == LS_E_ROLLED_BACK)
+		ls_log(d, LOG_ERR, LS_EVENT_ROLLED_BACK, NULL,
+			"rolled back a change asked for by %s: %s", job->author.name,
+			job->err.text);
+	else if (job->code != LS_OK)
+		ls_log(d, LOG_WARNING, LS_EVENT_CHANGE_FAILED, NULL,
+			"a change asked for by %s: %s: %s", job->author.name,
+			ls_code_text(job->code), job->err.text);
+}
+
+static void change_done(void *arg)
+{
+	struct change_job *job = arg;
+	struct ls_daemon *d = job->d;
+
+	d->change_queued = false;
+	atomic_store(&d->rotating, false);
+	change_log(job);
+	if (!job->detached) {
+		json_t *line = job->code == LS_OK ? json_pack("{s:O}", "result", job->answer)
+						  : ls_error_to_json(&job->err);
+
+		send_line(job->req, line);
+		ls_request_stream_end(job->req);
+	}
+	json_decref(job->answer);
+	ls_change_done(&job->change);
+	ls_author_done(&job->author);
+	free(job);
+	ls_daemon_look(d);
+}
+
+static void post_change(struct ls_daemon *d, struct ls_request *req)
+{
+	LS_CLEANUP(ls_change_done) struct ls_change change = { 0 };
+	struct change_job *job;
+	struct ls_err err = { 0 };
+
+	if (ls_change_from_text(ls_request_body(req), &change, &err) != LS_OK) {
+		reply_error(req, &err);
+		return;
+	}
+	if (d->change_queued || atomic_load(&d->rotating)) {
+		refuse(req, LS_E_CONFLICT, "another change is running on this node",
+			"nothing was changed; lockstep status shows it, try again when it has "
+			"ended");
+		return;
+	}
+	job = ls_alloc(1, sizeof *job);
+	job->d = d;
+	job->req = req;
+	job->change = change;
+	change = (struct ls_change){ 0 };
+	ls_author_of(ls_request_peer(req)->uid, d->agent->identity.node, &job->author);
+	d->change_queued = true;
+	ls_request_stream_start(req, LINES_TYPE);
+	ls_worker_post(d->writer, change_work, change_done, job);
+}
+
+/* What is looked at. */
+
+enum look {
+	LOOK_STATUS,
+	LOOK_CERTS,
+	LOOK_CERT,
+	LOOK_HISTORY,
+	LOOK_GENERATION,
+	LOOK_VERIFY,
+	LOOK_ESCROW
+};
+
+struct look_job {
+	struct ls_daemon *d;
+	struct ls_request *req;
+	enum look look;
+	char *name;
+	int64_t number;
+	struct ls_buf body;
+	char **problems;
+	json_t *answer;
+	struct ls_err err;
+	enum ls_code code;
+};
+
+static void verify_alive(void *arg, int64_t done, int64_t total)
+{
+	(void)done;
+	(void)total;
+	ls_worker_alive(arg);
+}
+
+static void look_work(void *arg)
+{
+	struct look_job *job = arg;
+	struct ls_daemon *d = job->d;
+	struct ls_agent *a = d->reader_agent;
+	struct ls_view_about about = { .daemon_alive = true, .problems = job->problems };
+
+	if (atomic_exchange(&d->reader_stale, false))
+		LS_IGNORE(ls_agent_reload_config(
+			a, NULL)); /* the writer's reload has said what is wrong */
+	switch (job->look) {
+	case LOOK_STATUS:
+		job->code = ls_view_status(a, &about, &job->answer, &job->err);
+		break;
+	case LOOK_CERTS:
+	case LOOK_CERT:
+		job->code = ls_view_certs(a, job->name, &job->answer, &job->err);
+		break;
+	case LOOK_HISTORY:
+		job->code = ls_view_history(a, job->name, job->number, &job->answer, &job->err);
+		break;
+	case LOOK_GENERATION:
+		job->code = ls_view_generation(a, job->number, &job->answer, &job->err);
+		break;
+	case LOOK_VERIFY:
+		job->code = ls_view_verify(a, verify_alive, d->reader, &job->answer, &job->err);
+		break;
+	case LOOK_ESCROW:
+		job->code = ls_agent_refresh(a, &job->err);
+		if (job->code == LS_OK)
+			job->code = ls_command_escrow(
+				a, ls_buf_bytes(&job->body), &job->answer, &job->err);
+		ls_keyring_done(&a->keyring); /* the reader holds keys no longer than it must */
+		break;
+	}
+}
+
+static void look_done(void *arg)
+{
+	struct look_job *job = arg;
+
+	if (job->code == LS_OK)
+		reply_json(job->req, 200, LS_TAKE(job->answer));
+	else
+		reply_error(job->req, &job->err);
+	json_decref(job->answer);
+	ls_free_strv(&job->problems);
+	ls_buf_done(&job->body);
+	free(job->name);
+	free(job);
+}
+
+static char **problems_of(struct ls_daemon *d)
+{
+	char **problems = NULL;
+
+	if (d->stuck)
+		ls_strv_add(&problems, d->stuck);
+	if (d->intake_fault)
+		ls_strv_add(&problems, d->intake_fault);
+	if (ls_watch_mode(d->watch) == LS_WATCH_POLL) {
+		LS_CLEANUP(ls_free_str)
+		char *text = ls_format("files are watched by timer only (every %lld s): %s",
+			(long long)(d->reconcile_ms / 1000), ls_watch_reason(d->watch));
+
+		ls_strv_add(&problems, text);
+	}
+	return problems;
+}
+
+static void post_look(struct ls_daemon *d, struct ls_request *req, enum look look, const char *name,
+	int64_t number)
+{
+	struct look_job *job = ls_alloc(1, sizeof *job);
+
+	job->d = d;
+	job->req = req;
+	job->look = look;
+	job->name = name ? ls_strdup(name) : NULL;
+	job->number = number;
+	if (look == LOOK_STATUS)
+		job->problems = problems_of(d);
+	if (look == LOOK_ESCROW)
+		ls_buf_add_bytes(&job->body, ls_request_body(req));
+	ls_worker_post(d->reader, look_work, look_done, job);
+}
+
+static void route_get(struct ls_daemon *d, struct ls_request *req, const char *path)
+{
+	const char *text = ls_request_query(req, "n");
+	int64_t number = 0;
+
+	if (strcmp(path, "/v1/status") == 0)
+		post_look(d, req, LOOK_STATUS, NULL, 0);
+	else if (strcmp(path, "/v1/certs") == 0)
+		post_look(d, req, LOOK_CERTS, NULL, 0);
+	else if (ls_has_prefix(path, "/v1/certs/"))
+		post_look(d, req, LOOK_CERT, path + strlen("/v1/certs/"), 0);
+	else if (strcmp(path, "/v1/verify") == 0)
+		post_look(d, req, LOOK_VERIFY, NULL, 0);
+	else if (strcmp(path, "/v1/history") == 0 &&
+		 (!text || ls_text_number(text, 0, INT32_MAX, &number)))
+		post_look(d, req, LOOK_HISTORY, ls_request_query(req, "name"), number);
+	else if (ls_has_prefix(path, "/v1/history/") &&
+		 ls_text_number(path + strlen("/v1/history/"), 1, INT64_MAX, &number))
+		post_look(d, req, LOOK_GENERATION, NULL, number);
+	else
+		refuse(req, LS_E_USAGE, "no such resource", NULL);
+}
+
+void ls_daemon_request(void *arg, struct ls_request *req)
+{
+	struct ls_daemon *d = arg;
+	const char *path = ls_request_path(req);
+	bool get = strcmp(ls_request_method(req), "GET") == 0;
+	enum access access = access_of(ls_request_peer(req));
+
+	if (access == ACCESS_NONE ||
+		(access == ACCESS_READ && !(get && strcmp(path, "/v1/status") == 0)))
+		refuse(req, LS_E_REFUSED, "this user may not do that",
+			"root and the group lockstep may; lockstep-ro may see the status");
+	else if (get)
+		route_get(d, req, path);
+	else if (strcmp(path, "/v1/change") == 0)
+		post_change(d, req);
+	else if (strcmp(path, "/v1/escrow") == 0)
+		post_look(d, req, LOOK_ESCROW, NULL, 0);
+	else
+		refuse(req, LS_E_USAGE, "no such resource", NULL);
+}

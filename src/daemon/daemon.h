@@ -1,0 +1,95 @@
+/* daemon -- lockstepd's main thread: what it holds, and the parts of its work, one file each.
+ *
+ * The main thread runs the loop, answers the control socket, collects drop-ins and heals live
+ * files; the writer does changes, the reader answers what is looked at. They share queues, and the
+ * live guard (agent.h). All functions here belong to the main thread unless they say otherwise.
+ */
+#ifndef LS_DAEMON_DAEMON_H
+#define LS_DAEMON_DAEMON_H
+
+#include <stdatomic.h>
+
+#include "control/request.h"
+#include "daemon/agent.h"
+#include "daemon/worker.h"
+#include "intake/dropin.h"
+#include "net/server.h"
+#include "sys/watch.h"
+
+struct ls_daemon {
+	struct ls_paths paths;
+	struct ls_loop *loop;
+	struct ls_server *server;
+	struct ls_worker *writer, *reader;
+	struct ls_agent *agent;        /* the writer's, after opening */
+	struct ls_agent *reader_agent; /* the reader's */
+	_Atomic bool reader_stale;     /* configuration was reread */
+	struct ls_live_guard guard;
+	struct ls_live *live; /* the main thread's own handle, for healing */
+	struct ls_dropin *dropin;
+	struct ls_watch *watch;
+	struct ls_source *watch_source;
+	struct ls_source *reconcile_timer, *intake_timer, *watchdog_timer, *retry_timer;
+	char watched_dir[LS_LIVE_DIR_SIZE];
+	int64_t reconcile_ms;
+	int64_t watchdog_ms;
+	int64_t rejected_keep_days;
+	bool ready; /* initialised and opened */
+	bool opening;
+	_Atomic bool rotating; /* the writer is between begin and close */
+	bool change_queued;    /* a change waits for the writer, or runs in it */
+	bool intake_busy;      /* a drop-in is with the writer */
+	char *stuck;           /* why the last reconciliation failed; NULL */
+	char *intake_fault;    /* why incoming/ cannot be looked at; NULL */
+	int log_level;
+	int pid_fd;
+};
+
+/* log.c: one failure is one entry, where it is handled. `component` may be NULL. */
+enum ls_event {
+	LS_EVENT_START,
+	LS_EVENT_READY,
+	LS_EVENT_STOP,
+	LS_EVENT_RELOAD,
+	LS_EVENT_CHANGE,
+	LS_EVENT_CHANGE_FAILED,
+	LS_EVENT_ROLLED_BACK,
+	LS_EVENT_DROPIN_TAKEN,
+	LS_EVENT_DROPIN_REFUSED,
+	LS_EVENT_HEALED,
+	LS_EVENT_SUPERSEDED,
+	LS_EVENT_STUCK,
+	LS_EVENT_WATCH,
+	LS_EVENT_COUNT
+};
+void ls_log(struct ls_daemon *d, int priority, enum ls_event event, const char *component,
+	const char *fmt, ...) LS_PRINTF(5, 6);
+
+/* open.c: waits for init, opens the node, rereads configuration. */
+void ls_daemon_open(struct ls_daemon *d);
+void ls_daemon_reload(struct ls_daemon *d);
+void ls_daemon_reconcile(struct ls_daemon *d);
+
+/* heal.c */
+void ls_daemon_watch(struct ls_daemon
+		*d); /* (re)arms the watches of certs/, its generation directory and incoming/ */
+void ls_daemon_heal(struct ls_daemon *d);
+void ls_daemon_look(
+	struct ls_daemon *d); /* something may have changed anywhere: heal and collect */
+
+/* collect.c */
+void ls_daemon_collect(struct ls_daemon *d);
+
+/* control.c */
+void ls_daemon_request(void *arg, struct ls_request *req);
+/* Who the peer of a socket is, as a commit names it. */
+void ls_author_of(uid_t uid, const char *node, struct ls_author *out);
+void ls_author_done(struct ls_author *author);
+
+/* keygen.c: RSA in a child process, the rest at once. Any thread. */
+enum ls_code ls_daemon_generate(
+	const struct ls_key_spec *spec, struct evp_pkey_st **out, struct ls_err *err);
+/* The child's side: writes the key to standard output. Returns the exit status. */
+int ls_daemon_generate_child(const char *spec);
+
+#endif

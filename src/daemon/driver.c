@@ -1,0 +1,371 @@
+/* The driver: gathers facts, asks core/rotation for the next action, has it done, and looks again.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/agent.h"
+#include "pki/digest.h"
+
+#define NONCE_BYTES 16
+/* A bound that no honest rotation comes near: a loop of conflicts must end in words. */
+#define STEPS_MAX 1000
+
+void ls_progress_done(struct ls_progress *p)
+{
+	ls_state_done(&p->state);
+	ls_state_done(&p->before);
+	ls_live_plan_free(&p->plan);
+	ls_free_strv(&p->changed);
+	ls_free_strv(&p->baseline);
+	ls_free_strv(&p->warnings);
+	free(p->reason);
+	*p = (struct ls_progress){ 0 };
+}
+
+static const char *target_commit(const struct ls_store_view *view)
+{
+	return view->rotation && view->rotation->phase == LS_PHASE_VOTING ? view->rotation->commit
+									  : view->tip.commit;
+}
+
+static int64_t target_generation(const struct ls_store_view *view)
+{
+	return view->rotation && view->rotation->phase == LS_PHASE_VOTING
+		       ? view->rotation->generation
+		       : view->tip.generation;
+}
+
+static void target_dir(const struct ls_store_view *view, char out[LS_LIVE_DIR_SIZE])
+{
+	if (view->rotation && view->rotation->phase == LS_PHASE_VOTING)
+		ls_live_dir_name(view->rotation->generation, view->rotation->commit, out);
+	else
+		ls_live_dir_name(view->tip.dir_generation, view->tip.dir_commit, out);
+}
+
+static void gather_record(
+	struct ls_agent *a, const struct ls_store_view *view, struct ls_rotation_facts *f)
+{
+	const struct ls_rotation *r = view->rotation;
+	const struct ls_ballot *mine;
+
+	f->phase = r ? r->phase : LS_PHASE_IDLE;
+	if (!r)
+		return;
+	f->participant = ls_strv_has(r->participants, a->identity.node);
+	f->initiator = strcmp(r->initiator, a->identity.node) == 0;
+	f->takeover_at_s = INT64_MAX; /* with one machine there is nobody to take over from */
+	f->vote_deadline_s = r->vote_deadline_s;
+	f->verify_deadline_s = r->verify_deadline_s;
+	f->participants = (int)ls_strv_count(r->participants);
+	for (size_t i = 0; i < r->ballot_count; i++)
+		*(r->ballots[i].yes ? &f->yes_votes : &f->no_votes) += 1;
+	for (size_t i = 0; i < r->report_count; i++)
+		*(r->reports[i].good ? &f->good_reports : &f->bad_reports) += 1;
+	mine = ls_rotation_ballot(r, a->identity.node);
+	if (mine)
+		f->my_vote = mine->yes ? LS_DONE_WELL : LS_DONE_BADLY;
+	f->my_report = ls_rotation_report(r, a->identity.node) != NULL;
+}
+
+static int64_t earliest_end(const struct ls_state *state)
+{
+	int64_t end_s = INT64_MAX;
+
+	for (size_t i = 0; i < state->component_count; i++) {
+		LS_CLEANUP(ls_cert_info_done) struct ls_cert_info info = { 0 };
+
+		if (ls_cert_info_read(ls_buf_bytes(&state->components[i].chain_pem), &info, NULL) !=
+			LS_OK)
+			return 0;
+		if (info.chain_not_after_s < end_s)
+			end_s = info.chain_not_after_s;
+	}
+	return end_s;
+}
+
+static bool members_or_kek_differ(const struct ls_state *x, const struct ls_state *y)
+{
+	if (x->kek_epoch != y->kek_epoch || x->kek_epoch_count != y->kek_epoch_count ||
+		x->member_count != y->member_count)
+		return true;
+	for (size_t i = 0; i < x->member_count; i++)
+		if (strcmp(x->members[i].name, y->members[i].name) != 0 ||
+			!ls_bytes_equal(ls_buf_bytes(&x->members[i].signing_cert_pem),
+				ls_buf_bytes(&y->members[i].signing_cert_pem)))
+			return true;
+	return false;
+}
+
+static bool may_revert(struct ls_agent *a, const struct ls_store_view *view, int64_t now_s)
+{
+	const struct ls_progress *p = &a->progress;
+	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
+	struct ls_commit_id id;
+
+	if (!view->rotation || view->rotation->phase != LS_PHASE_VERIFYING || !p->has_before)
+		return false;
+	(void)snprintf(id.hex, sizeof id.hex, "%s", view->rotation->commit);
+	if (ls_history_read(a->history, &id, &about, NULL) != LS_OK)
+		return false;
+	return ls_rotation_may_revert(&(struct ls_revert_case){
+		.setting = p->state.settings.rollback,
+		.is_rollback = about.restores.hex[0] != '\0',
+		.changes_members_or_kek = members_or_kek_differ(&p->state, &p->before),
+		.has_earlier = view->rotation->earlier.commit[0] != '\0',
+		.earlier_not_after_s = earliest_end(&p->before),
+		.now_s = now_s,
+	});
+}
+
+/* A new target: nothing is known to be done for it but what the disk and the record show. */
+static void retarget(struct ls_agent *a, const struct ls_store_view *view, bool live)
+{
+	struct ls_progress *p = &a->progress;
+	const struct ls_ballot *mine;
+	const char *commit = target_commit(view);
+
+	if (strcmp(p->commit, commit) == 0)
+		return;
+	ls_progress_done(p);
+	(void)snprintf(p->commit, sizeof p->commit, "%s", commit);
+	mine = view->rotation ? ls_rotation_ballot(view->rotation, a->identity.node) : NULL;
+	if (mine)
+		p->baseline = ls_strv_copy(mine->baseline);
+	/* Idle and already there: services were told when it was activated. Generation 1 has no
+	 * services yet. */
+	if ((!view->rotation && live) || target_generation(view) == 1)
+		p->reloaded = p->checked = LS_DONE_WELL;
+}
+
+static enum ls_code gather(struct ls_agent *a, const struct ls_store_view *view,
+	struct ls_rotation_facts *f, struct ls_err *err)
+{
+	struct ls_progress *p = &a->progress;
+	char current[LS_LIVE_DIR_SIZE] = "", wanted[LS_LIVE_DIR_SIZE];
+	struct ls_commit_id head = { "" };
+	enum ls_code code;
+
+	*f = (struct ls_rotation_facts){ .now_s = ls_now_s() };
+	gather_record(a, view, f);
+	code = ls_live_current(a->live, current, err);
+	if (code != LS_OK && code != LS_E_NOT_FOUND)
+		return code;
+	code = ls_history_head(a->history, &head, err);
+	if (code != LS_OK && code != LS_E_NOT_FOUND)
+		return code;
+	target_dir(view, wanted);
+	f->live = strcmp(current, wanted) == 0;
+	f->advanced = strcmp(head.hex, target_commit(view)) == 0;
+	retarget(a, view, f->live);
+	f->fetched = p->fetched;
+	f->probed = p->probed;
+	f->staged = p->staged;
+	f->validated = p->validated;
+	f->reloaded = p->reloaded;
+	f->checked = p->checked;
+	f->debris = !a->tidied;
+	f->revert_allowed = f->bad_reports > 0 && may_revert(a, view, f->now_s);
+	return LS_OK;
+}
+
+static void tell(struct ls_agent *a, const struct ls_store_view *view, enum ls_action action)
+{
+	if (a->on_progress && view->rotation && action != LS_ACT_WAIT)
+		a->on_progress(a->on_progress_arg, ls_phase_text(view->rotation->phase),
+			ls_action_text(action), view->rotation->generation);
+}
+
+/* One action. *out_wait_s is set when there was none to do. */
+static enum ls_code drive_step(
+	struct ls_agent *a, struct ls_store_view *view, int64_t *out_wait_s, struct ls_err *err)
+{
+	struct ls_rotation_facts facts;
+	struct ls_rotation_step step;
+
+	*out_wait_s = 0;
+	LS_TRY(ls_store_read(a->store, view, err));
+	if (!view->tip.commit[0] && !view->rotation) {
+		*out_wait_s = INT64_MAX;
+		return LS_OK;
+	}
+	LS_TRY(gather(a, view, &facts, err));
+	step = ls_rotation_step(&facts);
+	if (step.action == LS_ACT_WAIT) {
+		*out_wait_s = step.until_s;
+		return LS_OK;
+	}
+	tell(a, view, step.action);
+	return ls_agent_do(a, view, step.action, err);
+}
+
+/* Steps until there is nothing to do, or `nonce` is no longer running (NULL: not looked at). */
+static enum ls_code drive(
+	struct ls_agent *a, const char *nonce, int64_t *out_wait_s, struct ls_err *err)
+{
+	for (int i = 0; i < STEPS_MAX; i++) {
+		LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
+		enum ls_code code = drive_step(a, &view, out_wait_s, err);
+
+		if (code != LS_OK &&
+			code != LS_E_CONFLICT) /* a conflict: the record moved, so look again */
+			return code;
+		if (*out_wait_s != 0)
+			return LS_OK;
+		if (nonce && (!view.rotation || strcmp(view.rotation->nonce, nonce) != 0))
+			return LS_OK;
+	}
+	return LS_FAIL(err, LS_E_FAILED, "the rotation makes no progress");
+}
+
+enum ls_code ls_agent_reconcile(struct ls_agent *a, int64_t *out_wait_s, struct ls_err *err)
+{
+	LS_TRY(drive(a, NULL, out_wait_s, err));
+	return ls_agent_refresh(a, err);
+}
+
+static enum ls_code verdict(
+	struct ls_agent *a, const char *nonce, struct ls_candidate *candidate, struct ls_err *err)
+{
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
+	const struct ls_outcome *o;
+
+	LS_TRY(ls_store_read(a->store, &view, err));
+	o = view.last;
+	if (!o || strcmp(o->nonce, nonce) != 0)
+		return LS_FAIL(err, LS_E_UNKNOWN, "the rotation is still running on the cluster");
+	for (size_t i = 0; i < ls_strv_count(o->warnings); i++)
+		ls_strv_add(&candidate->warnings, o->warnings[i]);
+	if (strcmp(o->result, "done") == 0)
+		return LS_OK;
+	if (strcmp(o->result, "aborted") == 0) {
+		LS_FAIL(err, a->own_fault ? LS_E_IO : LS_E_REFUSED, "%s", o->why);
+		LS_HINT(err, "nothing was changed");
+		return err ? err->code : LS_E_REFUSED;
+	}
+	if (strcmp(o->result, "rolled back") == 0) {
+		LS_FAIL(err, LS_E_ROLLED_BACK, "%s", o->why);
+		LS_HINT(err, "the earlier state is in force again, as generation %lld",
+			(long long)o->generation + 1);
+		return LS_E_ROLLED_BACK;
+	}
+	LS_FAIL(err, LS_E_FAILED, "generation %lld is in force, but: %s", (long long)o->generation,
+		o->why);
+	LS_HINT(err, "lockstep status shows what is not well; lockstep rollback %lld goes back",
+		(long long)o->generation - 1);
+	return LS_E_FAILED;
+}
+
+/* What the commit says about the change: which leaf each component had and gets. */
+static void describe_leaves(
+	const struct ls_agent *a, const struct ls_candidate *candidate, struct ls_generation *about)
+{
+	for (size_t i = 0; i < ls_strv_count(candidate->components); i++) {
+		const char *name = candidate->components[i];
+		const struct ls_component *was = ls_state_component(&a->tip, name);
+		const struct ls_component *is = ls_state_component(&candidate->state, name);
+		LS_CLEANUP(ls_cert_info_done) struct ls_cert_info before = { 0 }, after = { 0 };
+		LS_CLEANUP(ls_free_str) char *text_old = NULL;
+		LS_CLEANUP(ls_free_str) char *text_new = NULL;
+
+		if (was && ls_cert_info_read(ls_buf_bytes(&was->chain_pem), &before, NULL) == LS_OK)
+			text_old = ls_format("%s=%s", name, before.sha256);
+		if (is && ls_cert_info_read(ls_buf_bytes(&is->chain_pem), &after, NULL) == LS_OK)
+			text_new = ls_format("%s=%s", name, after.sha256);
+		if (text_old && text_new && strcmp(text_old, text_new) == 0)
+			continue;
+		if (text_old)
+			ls_strv_add(&about->old_sha256, text_old);
+		if (text_new)
+			ls_strv_add(&about->new_sha256, text_new);
+	}
+}
+
+static void describe(const struct ls_agent *a, const struct ls_store_view *view,
+	const struct ls_candidate *candidate, const struct ls_author *author,
+	struct ls_generation *about)
+{
+	(void)snprintf(about->parent.hex, sizeof about->parent.hex, "%s", view->tip.commit);
+	about->restores = candidate->restores;
+	about->generation = view->tip.generation + 1;
+	about->time_s = ls_now_s();
+	about->author_name = ls_strdup(author->name);
+	about->author_email = ls_strdup(author->email);
+	about->committer_name = ls_strdup(a->identity.node);
+	about->committer_email = ls_format("%s@%s", a->identity.node, a->identity.cluster);
+	about->subject = ls_strdup(candidate->subject);
+	about->cause = ls_strdup(candidate->cause);
+	about->components = ls_strv_copy(candidate->components);
+	about->participants = NULL;
+	ls_strv_add(&about->participants, a->identity.node);
+	describe_leaves(a, candidate, about);
+}
+
+static enum ls_code begin(struct ls_agent *a, const struct ls_store_view *view,
+	const struct ls_candidate *candidate, const struct ls_author *author,
+	char nonce[LS_NONCE_SIZE], struct ls_err *err)
+{
+	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
+	LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
+	unsigned char random[NONCE_BYTES];
+	struct ls_rotation rotation = { 0 };
+	struct ls_commit_id id;
+
+	describe(a, view, candidate, author, &about);
+	LS_TRY(ls_history_compose(
+		a->history, &candidate->state, &about, &a->identity.signer, &id, &pack, err));
+	LS_TRY(ls_store_publish(a->store, id.hex, ls_buf_bytes(&pack), err));
+	ls_random_bytes(random, sizeof random);
+	ls_hex(random, sizeof random, nonce);
+	(void)snprintf(rotation.nonce, sizeof rotation.nonce, "%s", nonce);
+	(void)snprintf(rotation.commit, sizeof rotation.commit, "%s", id.hex);
+	(void)snprintf(rotation.parent, sizeof rotation.parent, "%s", view->tip.commit);
+	(void)snprintf(rotation.initiator, sizeof rotation.initiator, "%s", a->identity.node);
+	rotation.generation = about.generation;
+	rotation.participants = about.participants;
+	rotation.began_at_s = about.time_s;
+	rotation.vote_deadline_s = about.time_s + candidate->state.settings.timeout_s;
+	a->tidied = a->own_fault = false;
+	return ls_store_begin(a->store, &rotation, err);
+}
+
+enum ls_code ls_agent_change(struct ls_agent *a, struct ls_candidate *candidate,
+	const struct ls_author *author, int64_t *out_generation, struct ls_err *err)
+{
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
+	char nonce[LS_NONCE_SIZE];
+	int64_t wait_s = 0;
+	enum ls_code code;
+
+	LS_TRY(ls_store_read(a->store, &view, err));
+	*out_generation = view.tip.generation;
+	if (candidate->unchanged)
+		return LS_OK;
+	if (view.tip.commit[0] && strcmp(view.tip.commit, a->tip_commit.hex) != 0)
+		return LS_FAIL(err, LS_E_CONFLICT, "the state moved to generation %lld meanwhile",
+			(long long)view.tip.generation);
+	LS_TRY(begin(a, &view, candidate, author, nonce, err));
+	code = drive(a, nonce, &wait_s, err);
+	if (code != LS_OK) {
+		LS_CLEANUP(ls_store_view_done) struct ls_store_view now = { 0 };
+
+		if (ls_store_read(a->store, &now, NULL) == LS_OK && now.rotation &&
+			now.rotation->phase != LS_PHASE_VOTING)
+			return LS_WRAP(err,
+				"generation %lld is decided, but this node is stuck (it is tried "
+				"again)",
+				(long long)now.tip.generation);
+		return code;
+	}
+	code = verdict(a, nonce, candidate, err);
+	LS_TRY(ls_agent_refresh(a, code == LS_OK ? err : NULL));
+	*out_generation = view.tip.generation + 1;
+	if (code == LS_E_ROLLED_BACK)
+		*out_generation = view.tip.generation + 2;
+	if (code == LS_E_REFUSED)
+		*out_generation = view.tip.generation;
+	if (drive(a, NULL, &wait_s, NULL) != LS_OK) /* tidying; the timer does it again */
+		return code;
+	return code;
+}

@@ -1,0 +1,73 @@
+/* Live files are put back by the main thread, so that a busy writer never delays it. */
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "daemon/daemon.h"
+#include "sys/systemd.h"
+
+enum watched { WATCH_INCOMING, WATCH_CERTS, WATCH_CERTS_CA, WATCH_GENERATION, WATCH_GENERATION_CA };
+
+void ls_daemon_watch(struct ls_daemon *d)
+{
+	LS_CLEANUP(ls_free_str) char *ca = ls_format("%s/ca", d->paths.certs);
+	char dir[LS_LIVE_DIR_SIZE] = "";
+
+	(void)pthread_mutex_lock(&d->guard.mutex);
+	if (d->guard.plan)
+		memcpy(dir, d->guard.plan->dir, sizeof dir);
+	(void)pthread_mutex_unlock(&d->guard.mutex);
+	if (!d->watched_dir[0]) {
+		ls_watch_add(d->watch, WATCH_INCOMING, d->paths.incoming);
+		ls_watch_add(d->watch, WATCH_CERTS, d->paths.certs);
+		ls_watch_add(d->watch, WATCH_CERTS_CA, ca);
+	}
+	if (dir[0] && strcmp(dir, d->watched_dir) != 0) {
+		LS_CLEANUP(ls_free_str) char *path = ls_format("%s/%s", d->paths.certs, dir);
+		LS_CLEANUP(ls_free_str) char *path_ca = ls_format("%s/ca", path);
+
+		ls_watch_add(d->watch, WATCH_GENERATION, path);
+		ls_watch_add(d->watch, WATCH_GENERATION_CA, path_ca);
+		memcpy(d->watched_dir, dir, sizeof dir);
+	}
+}
+
+static void on_foreign(void *arg, const struct ls_live_foreign *foreign)
+{
+	struct ls_daemon *d = arg;
+
+	ls_log(d, LOG_NOTICE, LS_EVENT_HEALED, foreign->component,
+		"somebody wrote over a live file of %s: it is put back, what was written is looked "
+		"at as a "
+		"drop-in",
+		foreign->component);
+	ls_dropin_capture(d->dropin, foreign->component, foreign->kind, foreign->fd, ls_mono_ms());
+}
+
+void ls_daemon_heal(struct ls_daemon *d)
+{
+	struct ls_err err = { 0 };
+	enum ls_code code = LS_OK;
+	int healed = 0;
+
+	(void)pthread_mutex_lock(&d->guard.mutex);
+	if (d->guard.plan)
+		code = ls_live_heal(d->live, d->guard.plan, on_foreign, d, &healed, &err);
+	(void)pthread_mutex_unlock(&d->guard.mutex);
+	if (code != LS_OK)
+		ls_log(d, LOG_ERR, LS_EVENT_STUCK, NULL,
+			"live files cannot be put back: %s; tried again in %lld s", err.text,
+			(long long)(d->reconcile_ms / 1000));
+	else if (healed > 0)
+		ls_log(d, LOG_WARNING, LS_EVENT_HEALED, NULL, "%d live file%s put back", healed,
+			healed == 1 ? " was" : "s were");
+}
+
+void ls_daemon_look(struct ls_daemon *d)
+{
+	if (!d->ready)
+		return;
+	ls_daemon_watch(d);
+	ls_daemon_heal(d);
+	ls_daemon_collect(d);
+}

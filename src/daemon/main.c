@@ -1,0 +1,247 @@
+/* lockstepd -- the daemon: arguments, the process's own protections, the loop. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "daemon/daemon.h"
+#include "sys/file.h"
+#include "sys/systemd.h"
+
+/* SIGTERM ends the daemon within 5 s (CONTRACT): a rotation that takes longer is finished at the
+ * next start. */
+#define STOP_MS 4000
+/* A step may rightly be silent for as long as the longest hook may run. */
+#define SILENT_MAX_MS (11 * 60 * 1000)
+
+static void usage(FILE *to)
+{
+	fputs("usage: lockstepd [--root DIR] [--config FILE]\n\n"
+	      "The certificate daemon of a Lockstep node. Stays in the foreground.\n\n"
+	      "  --root DIR     put everything under DIR instead of / (or LOCKSTEP_ROOT)\n"
+	      "  --config FILE  instead of etc/lockstep/lockstep.conf (or LOCKSTEP_CONFIG)\n"
+	      "  --version, --help\n\n"
+	      "SIGHUP rereads configuration and templates, SIGTERM ends it. See lockstepd(8).\n",
+		to);
+}
+
+static void protect(void)
+{
+	struct rlimit none = { 0, 0 };
+
+	(void)setrlimit(RLIMIT_CORE,
+		&none); /* keys must not be in a core dump; both may be forbidden already */
+	(void)prctl(PR_SET_DUMPABLE, 0);
+	(void)umask(077);
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+static void on_stop(void *arg)
+{
+	struct ls_daemon *d = arg;
+
+	ls_systemd_notify("STOPPING=1\nSTATUS=stopping");
+	ls_loop_stop(d->loop);
+}
+
+static void on_hup(void *arg)
+{
+	ls_daemon_reload(arg);
+}
+
+static void on_reconcile(void *arg)
+{
+	ls_daemon_reconcile(arg);
+}
+
+static void on_retry(void *arg)
+{
+	ls_daemon_open(arg);
+}
+
+static void on_intake(void *arg)
+{
+	ls_daemon_collect(arg);
+}
+
+/* Fed by progress: a worker that hangs in one step is as good as dead, and so is a loop that does
+ * not get here. */
+static void on_watchdog(void *arg)
+{
+	struct ls_daemon *d = arg;
+
+	if (ls_worker_silent_ms(d->writer) < SILENT_MAX_MS &&
+		ls_worker_silent_ms(d->reader) < SILENT_MAX_MS)
+		ls_systemd_notify("WATCHDOG=1");
+	ls_source_arm(d->watchdog_timer, d->watchdog_ms / 3);
+}
+
+static void on_change(void *arg, int number, const char *name)
+{
+	(void)arg;
+	(void)number;
+	(void)name;
+}
+
+static void on_lost(void *arg)
+{
+	struct ls_daemon *d = arg;
+
+	ls_log(d, LOG_NOTICE, LS_EVENT_WATCH, NULL,
+		"events about files were lost; everything is looked at instead");
+}
+
+static void on_watch(void *arg)
+{
+	struct ls_daemon *d = arg;
+
+	/* Which file it was does not matter: what is wanted is compared with what is there. */
+	ls_watch_read(d->watch, on_change, on_lost, d);
+	if (d->ready)
+		ls_daemon_look(d);
+	else
+		ls_daemon_open(d);
+}
+
+static enum ls_code take_pid_file(struct ls_daemon *d, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/lockstepd.pid", d->paths.run);
+	char text[32];
+	int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+
+	LS_TRY(ls_dir_make(d->paths.run, 0755, err));
+	if (ls_file_lock(path, false, &d->pid_fd, err) != LS_OK) {
+		LS_FAIL(err, LS_E_CONFLICT, "another lockstepd runs here ('%s' is locked)", path);
+		return LS_E_CONFLICT;
+	}
+	if (ftruncate(d->pid_fd, 0) != 0 || pwrite(d->pid_fd, text, (size_t)len, 0) != len)
+		return LS_FAIL_ERRNO(err, "write '%s'", path);
+	(void)fchmod(d->pid_fd, 0644); /* for stop scripts; the number is no secret */
+	return LS_OK;
+}
+
+static enum ls_code set_up(struct ls_daemon *d, struct ls_err *err)
+{
+	int fd;
+
+	LS_TRY(take_pid_file(d, err));
+	LS_TRY(ls_loop_new(&d->loop, err));
+	LS_TRY(ls_worker_new(d->loop, "writer", &d->writer, err));
+	LS_TRY(ls_worker_new(d->loop, "reader", &d->reader, err));
+	(void)ls_loop_signal(d->loop, SIGTERM, on_stop, d);
+	(void)ls_loop_signal(d->loop, SIGINT, on_stop, d);
+	(void)ls_loop_signal(d->loop, SIGHUP, on_hup, d);
+	d->reconcile_timer = ls_loop_timer(d->loop, on_reconcile, d);
+	d->intake_timer = ls_loop_timer(d->loop, on_intake, d);
+	d->watchdog_timer = ls_loop_timer(d->loop, on_watchdog, d);
+	d->retry_timer = ls_loop_timer(d->loop, on_retry, d);
+	ls_watch_new(&d->watch);
+	fd = ls_watch_fd(d->watch);
+	if (fd >= 0)
+		d->watch_source = ls_loop_readable(d->loop, fd, on_watch, d);
+	d->watchdog_ms = ls_systemd_watchdog_ms();
+	if (d->watchdog_ms > 0)
+		on_watchdog(d);
+	return LS_OK;
+}
+
+static int tear_down(struct ls_daemon *d)
+{
+	bool ended;
+
+	ls_server_free(&d->server);
+	ended = ls_worker_stop(&d->writer, STOP_MS);
+	ended &= ls_worker_stop(&d->reader, ended ? STOP_MS : 0);
+	ls_log(d, LOG_NOTICE, LS_EVENT_STOP, NULL, "%s",
+		ended ? "stopped" : "stopped in the middle of a step; the next start finishes it");
+	if (!ended)
+		_exit(0);
+	ls_agent_free(&d->agent);
+	ls_agent_free(&d->reader_agent);
+	ls_live_free(&d->live);
+	ls_live_plan_free(&d->guard.plan);
+	ls_dropin_free(&d->dropin);
+	ls_watch_free(&d->watch);
+	ls_loop_free(&d->loop);
+	free(d->stuck);
+	free(d->intake_fault);
+	ls_fd_close(&d->pid_fd);
+	ls_paths_done(&d->paths);
+	return 0;
+}
+
+static int run(struct ls_daemon *d)
+{
+	struct ls_err err = { 0 };
+	struct ls_config config;
+
+	if (ls_config_load(d->paths.config, &config, &err) != LS_OK || set_up(d, &err) != LS_OK) {
+		fprintf(stderr, "lockstepd: %s\n", err.text);
+		if (err.hint[0])
+			fprintf(stderr, "hint: %s\n", err.hint);
+		return ls_code_exit(err.code);
+	}
+	d->log_level = config.log_level;
+	ls_log(d, LOG_INFO, LS_EVENT_START, NULL, "lockstepd %s starts", LS_VERSION);
+	if (!ls_agent_initialised(&d->paths)) {
+		ls_log(d, LOG_NOTICE, LS_EVENT_START, NULL,
+			"waiting: this node is not initialised; run lockstep init");
+		ls_systemd_notify("READY=1\nSTATUS=waiting for lockstep init");
+	}
+	ls_daemon_open(d);
+	ls_loop_run(d->loop);
+	return tear_down(d);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "root", required_argument, NULL, 'r' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "generate-key", required_argument, NULL, 'g' }, /* internal: see keygen.c */
+		{ 0 },
+	};
+	const char *root = getenv("LOCKSTEP_ROOT"), *config = getenv("LOCKSTEP_CONFIG");
+	struct ls_daemon d = { .log_level = LOG_INFO, .pid_fd = -1, .reconcile_ms = 30000 };
+	int opt;
+
+	protect();
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (opt) {
+		case 'r':
+			root = optarg;
+			break;
+		case 'c':
+			config = optarg;
+			break;
+		case 'v':
+			puts("lockstepd " LS_VERSION);
+			return 0;
+		case 'h':
+			usage(stdout);
+			return 0;
+		case 'g':
+			return ls_daemon_generate_child(optarg);
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		usage(stderr);
+		return 2;
+	}
+	(void)pthread_mutex_init(&d.guard.mutex, NULL);
+	ls_paths_init(&d.paths, root, config);
+	return run(&d);
+}

@@ -1,0 +1,310 @@
+/* From waiting for init to a running node; rereading the configuration; the reconcile timer. */
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "daemon/command.h"
+#include "daemon/daemon.h"
+#include "sys/file.h"
+#include "sys/systemd.h"
+
+#define RETRY_MS 2000
+#define SOCKET_CONNECTIONS 256
+#define SOCKET_IDLE_S 60
+#define SOCKET_HEADER_BYTES 8192
+/* The largest cert set --from: base64 of many credentials at the policy's bound. */
+#define SOCKET_BODY_BYTES (64 * 1024 * 1024)
+
+struct open_job {
+	struct ls_daemon *d;
+	struct ls_agent *agent, *reader;
+	struct ls_live *live;
+	struct ls_live_plan *plan;
+	struct ls_err err;
+	enum ls_code code;
+	int64_t wait_s;
+};
+
+/* The plan of what is live now: what the main thread heals by until the next rotation. */
+static enum ls_code present_plan(
+	struct ls_agent *a, struct ls_live_plan **out, char **warning, struct ls_err *err)
+{
+	char dir[LS_LIVE_DIR_SIZE];
+
+	LS_TRY(ls_live_current(a->live, dir, err));
+	return ls_live_plan_new(&a->tip, &a->services, &a->keyring, dir, out, warning, err);
+}
+
+static enum ls_code open_all(struct open_job *job)
+{
+	struct ls_daemon *d = job->d;
+	const char *root = d->paths.root, *config = d->paths.config;
+
+	LS_TRY(ls_agent_open(root, config, true, &job->agent, &job->err));
+	job->agent->generate = ls_daemon_generate;
+	LS_TRY(ls_agent_reconcile(job->agent, &job->wait_s, &job->err));
+	LS_TRY(ls_agent_open(root, config, false, &job->reader, &job->err));
+	LS_TRY(ls_live_open(d->paths.certs, &job->live, &job->err));
+	return present_plan(job->agent, &job->plan, NULL, &job->err);
+}
+
+static void open_work(void *arg)
+{
+	struct open_job *job = arg;
+
+	job->code = open_all(job);
+}
+
+static struct ls_dropin_settings dropin_settings(const struct ls_agent *a)
+{
+	return (struct ls_dropin_settings){
+		.settle_ms = a->config.settle_ms,
+		.patience_ms = a->config.patience_s * 1000,
+		.bytes_max = (size_t)a->tip.policy.intake_bytes_max,
+	};
+}
+
+static void take_config(struct ls_daemon *d)
+{
+	const struct ls_config *c = &d->agent->config;
+	struct ls_dropin_settings settings = dropin_settings(d->agent);
+
+	d->log_level = c->log_level;
+	d->reconcile_ms = c->reconcile_s * 1000;
+	d->rejected_keep_days = c->rejected_keep_days;
+	if (d->dropin)
+		ls_dropin_set(d->dropin, &settings);
+	else
+		ls_dropin_new(d->paths.incoming, &settings, &d->dropin);
+}
+
+static void adopt_templates(struct ls_daemon *d);
+
+static enum ls_code start_serving(struct ls_daemon *d, struct ls_err *err)
+{
+	static const struct ls_server_limits limits = {
+		.body_bytes = SOCKET_BODY_BYTES,
+		.header_bytes = SOCKET_HEADER_BYTES,
+		.connections = SOCKET_CONNECTIONS,
+		.idle_s = SOCKET_IDLE_S,
+	};
+	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/control.sock", d->paths.run);
+
+	return ls_server_new(d->loop, path, &limits, ls_daemon_request, d, &d->server, err);
+}
+
+static void open_failed(struct ls_daemon *d, struct open_job *job)
+{
+	LS_CLEANUP(ls_free_str)
+	char *status = ls_format("STATUS=cannot open the node: %s", job->err.text);
+
+	ls_systemd_notify(status);
+	if (!d->stuck || strcmp(d->stuck, job->err.text) != 0)
+		ls_log(d, LOG_ERR, LS_EVENT_STUCK, NULL,
+			"the node cannot be opened: %s; tried again every %d s", job->err.text,
+			RETRY_MS / 1000);
+	free(d->stuck);
+	d->stuck = ls_strdup(job->err.text);
+	ls_agent_free(&job->agent);
+	ls_agent_free(&job->reader);
+	ls_live_free(&job->live);
+	ls_live_plan_free(&job->plan);
+	ls_source_arm(d->retry_timer, RETRY_MS);
+}
+
+static void open_done(void *arg)
+{
+	struct open_job *job = arg;
+	struct ls_daemon *d = job->d;
+
+	d->opening = false;
+	if (job->code == LS_OK && !d->server)
+		job->code = start_serving(d, &job->err);
+	if (job->code != LS_OK) {
+		open_failed(d, job);
+		free(job);
+		return;
+	}
+	free(d->stuck);
+	d->stuck = NULL;
+	d->agent = job->agent;
+	d->reader_agent = job->reader;
+	d->live = job->live;
+	d->guard.plan = job->plan;
+	d->agent->guard = &d->guard;
+	free(job);
+	take_config(d);
+	d->ready = true;
+	ls_log(d, LOG_NOTICE, LS_EVENT_READY, NULL, "node %s of cluster %s is ready",
+		d->agent->identity.node, d->agent->identity.cluster);
+	ls_systemd_notify("READY=1\nSTATUS=ready");
+	ls_daemon_look(d);
+	if (ls_watch_mode(d->watch) == LS_WATCH_POLL)
+		ls_log(d, LOG_WARNING, LS_EVENT_WATCH, NULL, "files are watched by timer only: %s",
+			ls_watch_reason(d->watch));
+	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
+	adopt_templates(d);
+}
+
+void ls_daemon_open(struct ls_daemon *d)
+{
+	struct open_job *job;
+
+	if (d->ready || d->opening)
+		return;
+	if (!ls_agent_initialised(&d->paths)) {
+		ls_source_arm(d->retry_timer, RETRY_MS);
+		return;
+	}
+	job = ls_alloc(1, sizeof *job);
+	job->d = d;
+	d->opening = true;
+	ls_worker_post(d->writer, open_work, open_done, job);
+}
+
+/* Templates that bring a new component. */
+
+struct adopt_job {
+	struct ls_daemon *d;
+	struct ls_err err;
+	enum ls_code code;
+	json_t *answer;
+};
+
+static void adopt_work(void *arg)
+{
+	struct adopt_job *job = arg;
+	struct ls_change change = { .kind = LS_CHANGE_ADOPT };
+	struct ls_author author = { 0 };
+
+	author.name = ls_strdup("template");
+	author.email = ls_format("template@%s", job->d->agent->identity.node);
+	job->code = ls_command_change(job->d->agent, &change, &author, &job->answer, &job->err);
+	ls_author_done(&author);
+}
+
+static void adopt_done(void *arg)
+{
+	struct adopt_job *job = arg;
+	struct ls_daemon *d = job->d;
+
+	if (job->code != LS_OK)
+		ls_log(d, LOG_ERR, LS_EVENT_CHANGE_FAILED, NULL, "new templates: %s",
+			job->err.text);
+	else if (!json_is_true(json_object_get(job->answer, "unchanged")))
+		ls_log(d, LOG_NOTICE, LS_EVENT_CHANGE, NULL,
+			"generation %lld: components of new templates",
+			(long long)json_integer_value(json_object_get(job->answer, "generation")));
+	json_decref(job->answer);
+	free(job);
+	ls_daemon_look(d);
+}
+
+static void adopt_templates(struct ls_daemon *d)
+{
+	struct adopt_job *job = ls_alloc(1, sizeof *job);
+
+	job->d = d;
+	ls_worker_post(d->writer, adopt_work, adopt_done, job);
+}
+
+/* SIGHUP. */
+
+struct reload_job {
+	struct ls_daemon *d;
+	struct ls_live_plan *plan;
+	struct ls_err err;
+	enum ls_code code;
+};
+
+static void reload_work(void *arg)
+{
+	struct reload_job *job = arg;
+	struct ls_agent *a = job->d->agent;
+
+	job->code = ls_agent_reload_config(a, &job->err);
+	if (job->code == LS_OK) /* file modes may have changed */
+		job->code = present_plan(a, &job->plan, NULL, &job->err);
+}
+
+static void reload_done(void *arg)
+{
+	struct reload_job *job = arg;
+	struct ls_daemon *d = job->d;
+
+	if (job->code == LS_OK) {
+		(void)pthread_mutex_lock(&d->guard.mutex);
+		ls_live_plan_free(&d->guard.plan);
+		d->guard.plan = LS_TAKE(job->plan);
+		(void)pthread_mutex_unlock(&d->guard.mutex);
+		atomic_store(&d->reader_stale, true);
+		take_config(d);
+		ls_log(d, LOG_NOTICE, LS_EVENT_RELOAD, NULL, "configuration and templates reread");
+		adopt_templates(d);
+		ls_source_arm(d->reconcile_timer, d->reconcile_ms);
+	} else {
+		ls_log(d, LOG_ERR, LS_EVENT_RELOAD, NULL,
+			"the old configuration stays in force: %s", job->err.text);
+	}
+	ls_live_plan_free(&job->plan);
+	free(job);
+	ls_systemd_notify("READY=1\nSTATUS=ready");
+	ls_daemon_look(d);
+}
+
+void ls_daemon_reload(struct ls_daemon *d)
+{
+	struct reload_job *job;
+	LS_CLEANUP(ls_free_str) char *state = NULL;
+
+	if (!d->ready)
+		return;
+	state = ls_format("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)ls_mono_ms() * 1000);
+	ls_systemd_notify(state);
+	job = ls_alloc(1, sizeof *job);
+	job->d = d;
+	ls_worker_post(d->writer, reload_work, reload_done, job);
+}
+
+/* The timer: looks whatever events said. */
+
+static void reconcile_work(void *arg)
+{
+	struct open_job *job = arg;
+
+	job->code = ls_agent_reconcile(job->d->agent, &job->wait_s, &job->err);
+}
+
+static void reconcile_done(void *arg)
+{
+	struct open_job *job = arg;
+	struct ls_daemon *d = job->d;
+
+	if (job->code != LS_OK && (!d->stuck || strcmp(d->stuck, job->err.text) != 0))
+		ls_log(d, LOG_ERR, LS_EVENT_STUCK, NULL,
+			"this node is stuck: %s; tried again every %lld s", job->err.text,
+			(long long)(d->reconcile_ms / 1000));
+	free(d->stuck);
+	d->stuck = job->code != LS_OK ? ls_strdup(job->err.text) : NULL;
+	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
+	free(job);
+	ls_daemon_look(d);
+}
+
+void ls_daemon_reconcile(struct ls_daemon *d)
+{
+	struct open_job *job;
+
+	if (!d->ready)
+		return;
+	if (ls_watch_rearm(d->watch))
+		ls_daemon_look(d);
+	if (ls_worker_pending(d->writer) >
+		0) { /* a change is at it: it does all that is to be done */
+		ls_source_arm(d->reconcile_timer, d->reconcile_ms);
+		return;
+	}
+	job = ls_alloc(1, sizeof *job);
+	job->d = d;
+	ls_worker_post(d->writer, reconcile_work, reconcile_done, job);
+}

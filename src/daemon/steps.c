@@ -1,0 +1,575 @@
+/* The steps of a rotation on this node. What can go wrong before the vote becomes a no with its
+ * reason; after the decision it is returned, and tried again. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/agent.h"
+#include "node/reload.h"
+#include "node/serve.h"
+
+#define PROBE_MS 2000
+
+static void set_reason(struct ls_progress *p, const char *text)
+{
+	free(p->reason);
+	p->reason = ls_strdup(text);
+}
+
+static struct ls_commit_id commit_id(const char *hex)
+{
+	struct ls_commit_id id;
+
+	(void)snprintf(id.hex, sizeof id.hex, "%s", hex);
+	return id;
+}
+
+/* The generation before the target, "" when there is none to compare with. */
+static const char *before_commit(const struct ls_agent *a, const struct ls_store_view *view)
+{
+	if (!view->rotation)
+		return "";
+	if (view->rotation->phase == LS_PHASE_REVERTING)
+		return view->rotation->commit;
+	(void)a;
+	return view->rotation->earlier.commit;
+}
+
+static bool same_files(const struct ls_component *x, const struct ls_component *y)
+{
+	return ls_bytes_equal(ls_buf_bytes(&x->chain_pem), ls_buf_bytes(&y->chain_pem)) &&
+	       ls_bytes_equal(ls_buf_bytes(&x->trust_pem), ls_buf_bytes(&y->trust_pem));
+}
+
+/* Components whose files differ; all, when there is nothing to compare with. */
+static void find_changed(struct ls_progress *p)
+{
+	ls_free_strv(&p->changed);
+	for (size_t i = 0; i < p->state.component_count; i++) {
+		const struct ls_component *c = &p->state.components[i];
+		const struct ls_component *was =
+			p->has_before ? ls_state_component(&p->before, c->name) : NULL;
+
+		if (!was || !same_files(c, was))
+			ls_strv_add(&p->changed, c->name);
+	}
+}
+
+static void leaf_of(const struct ls_state *state, const char *component, char out[LS_SHA256_TEXT])
+{
+	const struct ls_component *c = ls_state_component(state, component);
+	LS_CLEANUP(ls_cert_info_done) struct ls_cert_info info = { 0 };
+
+	out[0] = '\0';
+	if (c && ls_cert_info_read(ls_buf_bytes(&c->chain_pem), &info, NULL) == LS_OK)
+		(void)snprintf(out, LS_SHA256_TEXT, "%s", info.sha256);
+}
+
+/* What other nodes decided to sign is judged here again: nothing read from a store is believed. */
+static enum ls_code judge_target(
+	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
+{
+	struct ls_progress *p = &a->progress;
+	struct ls_commit_id id = commit_id(p->commit), before = commit_id(before_commit(a, view));
+
+	LS_TRY(ls_history_judge(a->history, &id, &p->state, err));
+	p->has_before = before.hex[0] != '\0';
+	if (p->has_before)
+		LS_TRY(ls_history_load(a->history, &before, &p->before, err));
+	find_changed(p);
+	if (!view->rotation || view->rotation->phase != LS_PHASE_VOTING)
+		return LS_OK;
+	for (size_t i = 0; i < ls_strv_count(p->changed); i++) {
+		const struct ls_component *c = ls_state_component(&p->state, p->changed[i]);
+
+		LS_TRY(ls_credential_rejudge(
+			c->name, ls_buf_bytes(&c->chain_pem), &p->state.policy, ls_now_s(), err));
+	}
+	return LS_OK;
+}
+
+static enum ls_code get_objects(struct ls_agent *a, struct ls_err *err)
+{
+	struct ls_commit_id id = commit_id(a->progress.commit);
+	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
+	LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
+
+	if (ls_history_read(a->history, &id, &about, NULL) == LS_OK)
+		return LS_OK;
+	LS_TRY(ls_store_fetch(a->store, id.hex, &pack, err));
+	return ls_history_accept(a->history, &id, ls_buf_bytes(&pack), err);
+}
+
+/* The keys of the target may be sealed under an epoch that this node has not opened yet. */
+static enum ls_code open_epochs(struct ls_agent *a, struct ls_err *err)
+{
+	struct ls_state present = a->tip;
+	enum ls_code code;
+
+	if (ls_keyring_get(&a->keyring, a->progress.state.kek_epoch))
+		return LS_OK;
+	a->tip = a->progress.state; /* borrowed for the call: whose wraps, signed by whom */
+	code = ls_agent_load_keyring(a, err);
+	a->tip = present;
+	return code;
+}
+
+static enum ls_code make_plan(
+	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
+{
+	struct ls_progress *p = &a->progress;
+	LS_CLEANUP(ls_free_str) char *warning = NULL;
+	char dir[LS_LIVE_DIR_SIZE];
+
+	LS_TRY(open_epochs(a, err));
+	if (view->rotation && view->rotation->phase == LS_PHASE_VOTING)
+		ls_live_dir_name(view->rotation->generation, p->commit, dir);
+	else
+		ls_live_dir_name(view->tip.dir_generation, view->tip.dir_commit, dir);
+	LS_TRY(ls_live_plan_new(
+		&p->state, &a->services, &a->keyring, dir, &p->plan, &warning, err));
+	if (warning)
+		ls_strv_add(&p->warnings, warning);
+	return LS_OK;
+}
+
+static enum ls_code do_fetch(
+	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
+{
+	struct ls_progress *p = &a->progress;
+	bool voting = view->rotation && view->rotation->phase == LS_PHASE_VOTING;
+	enum ls_code code = get_objects(a, err);
+
+	if (code == LS_OK)
+		code = judge_target(a, view, err);
+	if (code == LS_OK)
+		code = make_plan(a, view, err);
+	if (code != LS_OK && !voting)
+		return LS_WRAP(err, "get generation %s ready", p->commit);
+	if (code != LS_OK)
+		set_reason(p, err->text);
+	p->fetched = code == LS_OK ? LS_DONE_WELL : LS_DONE_BADLY;
+	return LS_OK;
+}
+
+/* An endpoint is in order when it shows the certificate that is in force before the change. */
+static void do_probe(struct ls_agent *a)
+{
+	struct ls_progress *p = &a->progress;
+
+	p->probed = LS_DONE_WELL;
+	if (!p->has_before)
+		return;
+	for (size_t i = 0; i < ls_strv_count(p->changed); i++) {
+		const struct ls_service *service = ls_services_find(&a->services, p->changed[i]);
+		LS_CLEANUP(ls_free_str) char *none = NULL;
+		struct ls_served *served;
+		char old[LS_SHA256_TEXT];
+
+		if (!service || service->serve_count == 0)
+			continue;
+		leaf_of(&p->before, p->changed[i], old);
+		served = ls_alloc(service->serve_count, sizeof *served);
+		ls_serve_look(service, PROBE_MS, served);
+		for (size_t k = 0; k < service->serve_count; k++) {
+			const char *why = served[k].why;
+			LS_CLEANUP(ls_free_str) char *line = NULL;
+
+			if (served[k].sha256[0])
+				why = strcmp(served[k].sha256, old) == 0
+					      ? "ok"
+					      : "it serves another certificate";
+			line = ls_format(
+				"%s %s=%s", p->changed[i], service->serves[k].endpoint, why);
+			ls_strv_add(&p->baseline, line);
+		}
+		free(served);
+	}
+}
+
+static void do_stage(struct ls_agent *a, struct ls_err *err)
+{
+	struct ls_progress *p = &a->progress;
+	struct ls_commit_id id = commit_id(p->commit);
+	enum ls_code code = ls_live_stage(a->live, p->plan, err);
+
+	if (code == LS_OK)
+		code = ls_history_stage(a->history, &id, err);
+	if (code != LS_OK) {
+		set_reason(p, err->text);
+		a->own_fault = true;
+	}
+	p->staged = code == LS_OK ? LS_DONE_WELL : LS_DONE_BADLY;
+}
+
+static void about_component(const struct ls_agent *a, const struct ls_store_view *view,
+	const char *component, const char *present_dir, char old_sha[LS_SHA256_TEXT],
+	char new_sha[LS_SHA256_TEXT], struct ls_reload_about *out)
+{
+	const struct ls_progress *p = &a->progress;
+
+	leaf_of(&p->before, component, old_sha);
+	leaf_of(&p->state, component, new_sha);
+	*out = (struct ls_reload_about){
+		.certs_path = a->paths.certs,
+		.dir = p->plan ? p->plan->dir : present_dir,
+		.present_dir = present_dir,
+		.node = a->identity.node,
+		.generation = view->rotation && view->rotation->phase == LS_PHASE_VOTING
+				      ? view->rotation->generation
+				      : view->tip.generation,
+		.old_sha256 = old_sha,
+		.new_sha256 = new_sha,
+	};
+}
+
+static void do_validate(struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
+{
+	struct ls_progress *p = &a->progress;
+	char present[LS_LIVE_DIR_SIZE] = "";
+
+	p->validated = LS_DONE_WELL;
+	if (!p->has_before || ls_live_current(a->live, present, NULL) != LS_OK)
+		return;
+	for (size_t i = 0; i < ls_strv_count(p->changed); i++) {
+		const struct ls_service *service = ls_services_find(&a->services, p->changed[i]);
+		char old_sha[LS_SHA256_TEXT], new_sha[LS_SHA256_TEXT];
+		struct ls_reload_about about;
+
+		if (!service || !service->validate)
+			continue;
+		about_component(a, view, p->changed[i], present, old_sha, new_sha, &about);
+		if (ls_reload_validate(service, &about, err) != LS_OK) {
+			set_reason(p, err->text);
+			p->validated = LS_DONE_BADLY;
+			return;
+		}
+	}
+}
+
+static enum ls_code do_vote(
+	struct ls_agent *a, const struct ls_store_view *view, bool yes, struct ls_err *err)
+{
+	struct ls_progress *p = &a->progress;
+	struct ls_ballot ballot = {
+		.yes = yes,
+		.reason = p->reason ? p->reason : ls_alloc(1, 1),
+		.baseline = p->baseline,
+	};
+	enum ls_code code;
+
+	(void)snprintf(ballot.node, sizeof ballot.node, "%s", a->identity.node);
+	code = ls_store_vote(a->store, view->rotation->nonce, &ballot, err);
+	if (!p->reason)
+		free(ballot.reason);
+	return code;
+}
+
+static enum ls_code do_abort(
+	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
+{
+	const struct ls_rotation *r = view->rotation;
+	LS_CLEANUP(ls_buf_done) struct ls_buf why = { 0 };
+
+	for (size_t i = 0; i < r->ballot_count; i++)
+		if (!r->ballots[i].yes)
+			ls_buf_printf(&why, "%s%s", why.len ? "; " : "", r->ballots[i].reason);
+	if (!why.len)
+		ls_buf_str(&why, "not all nodes voted in time");
+	return ls_store_abort(a->store, r->nonce, ls_buf_text(&why), ls_now_s(), err);
+}
+
+static enum ls_code do_activate(
+	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
+{
+	struct ls_progress *p = &a->progress;
+	enum ls_code code;
+
+	if (!p->plan) /* handed over at the first activation; somebody has moved the link since */
+		LS_TRY(make_plan(a, view, err));
+	if (!a->guard)
+		return ls_live_activate(a->live, p->plan->dir, err);
+	(void)pthread_mutex_lock(&a->guard->mutex);
+	code = ls_live_activate(a->live, p->plan->dir, err);
+	if (code == LS_OK) {
+		ls_live_plan_free(&a->guard->plan);
+		a->guard->plan = LS_TAKE(p->plan);
+	}
+	(void)pthread_mutex_unlock(&a->guard->mutex);
+	return code;
+}
+
+static void do_reload(struct ls_agent *a, const struct ls_store_view *view)
+{
+	struct ls_progress *p = &a->progress;
+	char present[LS_LIVE_DIR_SIZE] = "";
+
+	p->reloaded = LS_DONE_WELL;
+	if (ls_live_current(a->live, present, NULL) != LS_OK)
+		return;
+	for (size_t i = 0; i < ls_strv_count(p->changed); i++) {
+		const struct ls_service *service = ls_services_find(&a->services, p->changed[i]);
+		char old_sha[LS_SHA256_TEXT], new_sha[LS_SHA256_TEXT];
+		LS_CLEANUP(ls_free_str) char *warning = NULL;
+		struct ls_reload_about about;
+		struct ls_err err;
+
+		if (!service || service->reload_count == 0)
+			continue;
+		about_component(a, view, p->changed[i], present, old_sha, new_sha, &about);
+		about.dir = present;
+		if (ls_reload_run(service, &about, &warning, &err) != LS_OK) {
+			LS_CLEANUP(ls_free_str)
+			char *line = ls_format("reload of %s failed: %s", p->changed[i], err.text);
+
+			ls_strv_add(&p->warnings, line);
+			p->reloaded = LS_DONE_BADLY;
+		}
+		if (warning)
+			ls_strv_add(&p->warnings, warning);
+	}
+}
+
+static bool was_in_order(const struct ls_progress *p, const char *component, const char *endpoint)
+{
+	LS_CLEANUP(ls_free_str) char *line = ls_format("%s %s=ok", component, endpoint);
+
+	return ls_strv_has(p->baseline, line);
+}
+
+/* Endpoints that were down or wrong before cannot cause a rollback; they are looked at once and
+ * spoken of. */
+static void warn_unwatched(struct ls_progress *p, const struct ls_service *service,
+	const bool *watch, const char *want)
+{
+	struct ls_served *served = ls_alloc(service->serve_count, sizeof *served);
+
+	ls_serve_look(service, PROBE_MS, served);
+	for (size_t k = 0; k < service->serve_count; k++) {
+		LS_CLEANUP(ls_free_str) char *line = NULL;
+
+		if (watch[k] || strcmp(served[k].sha256, want) == 0)
+			continue;
+		line = ls_format("%s%s: endpoint %s did not serve rightly before the change and "
+				 "does not now: %s",
+			service->serves[k].required ? "required: " : "", service->component,
+			service->serves[k].endpoint,
+			served[k].sha256[0] ? "it serves another certificate" : served[k].why);
+		ls_strv_add(&p->warnings, line);
+	}
+	free(served);
+}
+
+static void check_component(
+	struct ls_agent *a, const struct ls_service *service, struct ls_err *err)
+{
+	struct ls_progress *p = &a->progress;
+	bool *watch = ls_alloc(service->serve_count, sizeof *watch);
+	bool any = false, all = true;
+	char want[LS_SHA256_TEXT];
+
+	leaf_of(&p->state, service->component, want);
+	for (size_t k = 0; k < service->serve_count; k++) {
+		watch[k] = was_in_order(p, service->component, service->serves[k].endpoint);
+		any |= watch[k];
+		all &= watch[k];
+	}
+	if (any && ls_serve_await(service, watch, want, p->state.settings.served_s * 1000, err) !=
+			   LS_OK) {
+		p->checked = LS_DONE_BADLY;
+		set_reason(p, err->text);
+	}
+	if (!all)
+		warn_unwatched(p, service, watch, want);
+	free(watch);
+}
+
+static void do_check(struct ls_agent *a, struct ls_err *err)
+{
+	struct ls_progress *p = &a->progress;
+
+	p->checked = LS_DONE_WELL;
+	for (size_t i = 0; i < ls_strv_count(p->changed); i++) {
+		const struct ls_service *service = ls_services_find(&a->services, p->changed[i]);
+
+		if (service && service->serve_count > 0)
+			check_component(a, service, err);
+	}
+}
+
+static enum ls_code do_report(
+	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
+{
+	struct ls_progress *p = &a->progress;
+	struct ls_report report = { .good = p->checked != LS_DONE_BADLY, .warnings = p->warnings };
+
+	(void)snprintf(report.node, sizeof report.node, "%s", a->identity.node);
+	report.reason = p->reason;
+	return ls_store_report(a->store, view->rotation->nonce, &report, err);
+}
+
+static char *bad_reasons(const struct ls_rotation *r)
+{
+	struct ls_buf why = { 0 };
+
+	for (size_t i = 0; i < r->report_count; i++)
+		if (!r->reports[i].good)
+			ls_buf_printf(&why, "%s%s", why.len ? "; " : "", r->reports[i].reason);
+	return ls_buf_take(&why);
+}
+
+/* The cluster goes back by itself: a new generation with the state of the one before, for which no
+ * node needs to write keys. */
+static enum ls_code do_revert(
+	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
+{
+	const struct ls_rotation *r = view->rotation;
+	struct ls_progress *p = &a->progress;
+	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
+	LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
+	LS_CLEANUP(ls_free_str) char *why = bad_reasons(r);
+	struct ls_commit_id id;
+
+	about.parent = commit_id(r->commit);
+	about.restores = commit_id(r->earlier.commit);
+	about.generation = r->generation + 1;
+	about.time_s = ls_now_s();
+	about.author_name = ls_strdup("automatic-rollback");
+	about.author_email = ls_format("automatic-rollback@%s", a->identity.node);
+	about.committer_name = ls_strdup(a->identity.node);
+	about.committer_email = ls_format("%s@%s", a->identity.node, a->identity.cluster);
+	about.subject =
+		ls_format("go back to generation %lld: %s", (long long)r->earlier.generation, why);
+	about.cause = ls_strdup("automatic-rollback");
+	about.components = ls_strv_copy(p->changed);
+	about.participants = ls_strv_copy(r->participants);
+	LS_TRY(ls_history_compose(
+		a->history, &p->before, &about, &a->identity.signer, &id, &pack, err));
+	LS_TRY(ls_store_publish(a->store, id.hex, ls_buf_bytes(&pack), err));
+	return ls_store_revert(
+		a->store, r->nonce, id.hex, why, about.time_s + p->state.settings.timeout_s, err);
+}
+
+static enum ls_code do_close(
+	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
+{
+	const struct ls_rotation *r = view->rotation;
+	LS_CLEANUP(ls_free_str) char *why = bad_reasons(r);
+	LS_CLEANUP(ls_free_strv) char **warnings = NULL;
+	LS_CLEANUP(ls_buf_done) struct ls_buf text = { 0 };
+	struct ls_outcome outcome = { .generation = r->generation, .ended_at_s = ls_now_s() };
+	bool reload_failed = false;
+
+	(void)snprintf(outcome.nonce, sizeof outcome.nonce, "%s", r->nonce);
+	ls_buf_str(&text, r->phase == LS_PHASE_REVERTING ? r->why : why);
+	for (size_t i = 0; i < r->report_count; i++) {
+		for (size_t k = 0; k < ls_strv_count(r->reports[i].warnings); k++) {
+			const char *line = r->reports[i].warnings[k];
+
+			ls_strv_add(&warnings, line);
+			if (!ls_has_prefix(line, "reload of "))
+				continue;
+			reload_failed = true;
+			ls_buf_printf(&text, "%s%s", text.len ? "; " : "", line);
+		}
+	}
+	for (size_t i = 0; i < ls_strv_count(r->participants); i++)
+		if (!ls_rotation_report(r, r->participants[i]))
+			ls_buf_printf(&text, "%snode %s did not report", text.len ? "; " : "",
+				r->participants[i]);
+	outcome.why = text.data ? text.data : why;
+	outcome.warnings = warnings;
+	(void)snprintf(outcome.result, sizeof outcome.result, "%s",
+		r->phase == LS_PHASE_REVERTING  ? "rolled back"
+		: text.len > 0 || reload_failed ? "degraded"
+						: "done");
+	return ls_store_close(a->store, r->nonce, &outcome, err);
+}
+
+/* Keys that open an epoch which the state no longer lists are destroyed: by `seal forget`, or
+ * because a new epoch was never decided. */
+static enum ls_code drop_old_epochs(struct ls_agent *a, struct ls_err *err)
+{
+	for (int64_t epoch = 1; epoch <= a->tip.kek_epoch + 1; epoch++) {
+		if (ls_state_epoch_check(&a->tip, epoch))
+			continue;
+		LS_TRY(ls_identity_destroy_wrapping(a->paths.identity, epoch, err));
+		LS_TRY(ls_store_drop_wraps(a->store, epoch, err));
+		ls_keyring_drop(&a->keyring, epoch);
+	}
+	return LS_OK;
+}
+
+static enum ls_code do_tidy(
+	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
+{
+	char current[LS_LIVE_DIR_SIZE];
+	LS_CLEANUP(ls_live_plan_free) struct ls_live_plan *plan = NULL;
+
+	LS_TRY(ls_agent_refresh(a, err));
+	LS_TRY(ls_live_current(a->live, current, err));
+	LS_TRY(ls_live_plan_new(&a->tip, &a->services, &a->keyring, current, &plan, NULL, err));
+	LS_TRY(ls_live_tidy(a->live, plan, current, NULL, err));
+	LS_TRY(drop_old_epochs(a, err));
+	LS_TRY(ls_history_tidy(a->history, err));
+	(void)view;
+	a->tidied = true;
+	return LS_OK;
+}
+
+enum ls_code ls_agent_do(struct ls_agent *a, const struct ls_store_view *view,
+	enum ls_action action, struct ls_err *err)
+{
+	struct ls_commit_id target = commit_id(a->progress.commit);
+	struct ls_err local = { 0 };
+
+	if (!err)
+		err = &local;
+	switch (action) {
+	case LS_ACT_FETCH:
+		return do_fetch(a, view, err);
+	case LS_ACT_PROBE:
+		do_probe(a);
+		return LS_OK;
+	case LS_ACT_STAGE:
+		do_stage(a, err);
+		return a->progress.staged == LS_DONE_WELL ||
+				       (view->rotation && view->rotation->phase == LS_PHASE_VOTING)
+			       ? LS_OK
+			       : err->code;
+	case LS_ACT_VALIDATE:
+		do_validate(a, view, err);
+		return LS_OK;
+	case LS_ACT_VOTE_YES:
+		return do_vote(a, view, true, err);
+	case LS_ACT_VOTE_NO:
+		return do_vote(a, view, false, err);
+	case LS_ACT_DECIDE:
+		return ls_store_decide(a->store, view->rotation->nonce,
+			ls_now_s() + a->progress.state.settings.timeout_s, err);
+	case LS_ACT_ABORT:
+		return do_abort(a, view, err);
+	case LS_ACT_ACTIVATE:
+		return do_activate(a, view, err);
+	case LS_ACT_ADVANCE:
+		return ls_history_advance(a->history, &target, err);
+	case LS_ACT_RELOAD:
+		do_reload(a, view);
+		return LS_OK;
+	case LS_ACT_CHECK:
+		do_check(a, err);
+		return LS_OK;
+	case LS_ACT_REPORT:
+		return do_report(a, view, err);
+	case LS_ACT_REVERT:
+		return do_revert(a, view, err);
+	case LS_ACT_CLOSE:
+		return do_close(a, view, err);
+	case LS_ACT_TIDY:
+		return do_tidy(a, view, err);
+	case LS_ACT_WAIT:
+	case LS_ACT_COUNT:
+		break;
+	}
+	return LS_FAIL(err, LS_E_FAILED, "no such step: %d", (int)action);
+}

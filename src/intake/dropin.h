@@ -1,0 +1,82 @@
+/* dropin -- collects what operators drop: files in incoming/ and what was written over live files,
+ * until a pair is whole and quiet (DESIGN "Drop-in").
+ *
+ * Belongs to the main thread. It reads and remembers; judging and installing are done elsewhere
+ * with what `next` offers, and `settle` says how that went. The bytes read are the bytes judged.
+ * Times are milliseconds of the monotonic clock. Names: <component>_cert.pem, <component>_key.pem,
+ * <component>.pem (both). Names beginning with a dot are other programs' temporaries and are left
+ * alone; other names are refused.
+ */
+#ifndef LS_INTAKE_DROPIN_H
+#define LS_INTAKE_DROPIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/text.h"
+#include "history/state.h"
+#include "node/live.h"
+
+struct ls_dropin;
+
+struct ls_dropin_settings {
+	int64_t settle_ms;
+	int64_t patience_ms;
+	size_t bytes_max; /* of one file */
+};
+
+enum ls_dropin_origin { LS_DROPIN_INCOMING, LS_DROPIN_LIVE };
+
+/* A component's halves, quiet for settle_ms. Borrowed: valid until the next call with this
+ * ls_dropin. */
+struct ls_dropin_offer {
+	enum ls_dropin_origin origin;
+	const char *component; /* from the file's name; may be unknown */
+	struct ls_bytes cert;  /* data NULL: not there. A combined file stands in both. */
+	struct ls_bytes key;
+	const char *cert_name; /* for messages */
+	const char *key_name;
+	const char *fault; /* the file itself is not acceptable: why; else NULL */
+	bool last_chance;  /* patience is over: what is still incomplete is refused */
+};
+
+enum ls_dropin_verdict {
+	LS_DROPIN_TAKEN,   /* installed, or quietly consumed: the files go */
+	LS_DROPIN_REFUSED, /* the files go; the caller has kept what rejected/ should hold */
+	LS_DROPIN_WAIT,    /* incomplete so far: offered again when a half changes, or at the last
+			      chance */
+	LS_DROPIN_RETRY,   /* something else is in the way: offered again soon */
+};
+
+void ls_dropin_new(
+	const char *incoming, const struct ls_dropin_settings *settings, struct ls_dropin **out);
+void ls_dropin_free(struct ls_dropin **dropin);
+void ls_dropin_set(struct ls_dropin *dropin, const struct ls_dropin_settings *settings);
+
+/* Looks into incoming/. LS_E_REFUSED: more entries than can be looked at (10,000). */
+LS_CHECK enum ls_code ls_dropin_scan(struct ls_dropin *dropin, int64_t now_ms, struct ls_err *err);
+/* Something was written over a live file; the descriptor is taken over (-1: there is nothing to
+ * read). */
+void ls_dropin_capture(struct ls_dropin *dropin, const char *component, enum ls_live_kind kind,
+	int fd, int64_t now_ms);
+/* The next pair to be judged; false: none now. Until `settle` nothing else is offered. */
+bool ls_dropin_next(struct ls_dropin *dropin, int64_t now_ms, struct ls_dropin_offer *out);
+void ls_dropin_settle(struct ls_dropin *dropin, enum ls_dropin_verdict verdict, int64_t now_ms);
+/* Milliseconds until `next` may have something by time alone; -1: never. */
+int64_t ls_dropin_wake_ms(const struct ls_dropin *dropin, int64_t now_ms);
+
+/* Whether halves make a credential that can be judged for good: the certificate parses and has its
+ * key with it, at present, or in an open request. Needs no file. `state` is the tip. */
+bool ls_dropin_complete(const struct ls_state *state, const char *component, struct ls_bytes cert,
+	struct ls_bytes key);
+
+/* rejected/<time>-<component>/: reason.txt and the certificates, never a key. *out_path (heap, may
+ * be NULL) is the directory. */
+LS_CHECK enum ls_code ls_dropin_reject(const char *rejected, int64_t at_ms, const char *component,
+	const char *reason, struct ls_bytes cert, char **out_path, struct ls_err *err);
+/* Removes entries of rejected/ older than keep_days. */
+LS_CHECK enum ls_code ls_dropin_expire(
+	const char *rejected, int64_t now_ms, int64_t keep_days, struct ls_err *err);
+
+#endif

@@ -1,0 +1,256 @@
+/* The local store: the record is a file, a transaction is its replacement under a lock (DESIGN 5).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "store/record.h"
+#include "sys/file.h"
+
+#define RECORD_MAX_BYTES (1024 * 1024)
+#define PACK_MAX_BYTES (64 * 1024 * 1024)
+#define NAMES_MAX 10000
+
+struct local {
+	struct ls_store base;
+	char *path;
+	int dir_fd;
+	int kek_fd;
+};
+
+static struct local *local_of(struct ls_store *store)
+{
+	return (struct local *)(void *)((char *)store - offsetof(struct local, base));
+}
+
+static void json_done(json_t **json)
+{
+	json_decref(*json);
+}
+
+static enum ls_code local_read(
+	struct ls_store *store, struct ls_store_view *out, struct ls_err *err)
+{
+	struct local *l = local_of(store);
+	LS_CLEANUP(ls_buf_done) struct ls_buf text = { 0 };
+	LS_CLEANUP(json_done) json_t *json = NULL;
+	enum ls_code code;
+
+	code = ls_file_read(l->dir_fd, "record.json", RECORD_MAX_BYTES, &text, err);
+	if (code == LS_E_NOT_FOUND) {
+		ls_store_view_done(out);
+		return LS_OK;
+	}
+	if (code != LS_OK)
+		return LS_WRAP(err, "read the store in '%s'", l->path);
+	json = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, NULL);
+	if (!json) {
+		LS_FAIL(err, LS_E_DAMAGED, "the store's record '%s/record.json' is not JSON",
+			l->path);
+		LS_HINT(err, "restore the file from a backup; the history in history.git is whole");
+		return LS_E_DAMAGED;
+	}
+	return ls_record_from_json(json, out, err);
+}
+
+static enum ls_code save(struct local *l, const struct ls_store_view *view, struct ls_err *err)
+{
+	LS_CLEANUP(json_done) json_t *json = ls_record_to_json(view);
+	LS_CLEANUP(ls_free_str) char *text = NULL;
+
+	text = json ? json_dumps(json, JSON_SORT_KEYS | JSON_INDENT(1)) : NULL;
+	if (!text) /* only text that is not UTF-8 gets here: reasons are made printable before */
+		return LS_FAIL(err, LS_E_FAILED, "the store's record cannot be written as JSON");
+	return ls_file_replace(l->dir_fd, "record.json", LS_BYTES_STR(text), 0600, (gid_t)-1, err);
+}
+
+static enum ls_code lock(struct local *l, int *out_fd, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/lock", l->path);
+
+	return ls_file_lock(path, true, out_fd, err);
+}
+
+/* One transaction: lock, read, move, write. */
+#define TRANSACTION(store, move)                                                                   \
+	struct local *l = local_of(store);                                                         \
+	LS_CLEANUP(ls_fd_close) int lock_fd = -1;                                                  \
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };                          \
+	LS_TRY(lock(l, &lock_fd, err));                                                            \
+	LS_TRY(local_read(store, &view, err));                                                     \
+	LS_TRY(move);                                                                              \
+	LS_TRY(save(l, &view, err))
+
+static char *pack_name(const char *commit)
+{
+	return ls_format("%s.pack", commit);
+}
+
+static enum ls_code local_publish(
+	struct ls_store *store, const char *commit, struct ls_bytes pack, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_str) char *name = pack_name(commit);
+
+	return ls_file_replace(local_of(store)->dir_fd, name, pack, 0600, (gid_t)-1, err);
+}
+
+static enum ls_code local_fetch(
+	struct ls_store *store, const char *commit, struct ls_buf *out_pack, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_str) char *name = pack_name(commit);
+
+	return ls_file_read(local_of(store)->dir_fd, name, PACK_MAX_BYTES, out_pack, err);
+}
+
+/* Packs of rotations that have ended, and temporaries of a process that died. Failing to remove one
+ * harms nothing. */
+static void drop_packs(struct local *l)
+{
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+	struct ls_err ignored;
+
+	if (ls_dir_list(l->dir_fd, NAMES_MAX, &names, &ignored) != LS_OK)
+		return;
+	for (size_t i = 0; i < ls_strv_count(names); i++)
+		if (ls_has_suffix(names[i], ".pack") || ls_has_suffix(names[i], ".new"))
+			(void)unlinkat(l->dir_fd, names[i], 0);
+}
+
+static enum ls_code local_begin(
+	struct ls_store *store, const struct ls_rotation *rotation, struct ls_err *err)
+{
+	TRANSACTION(store, ls_record_begin(&view, rotation, err));
+	return LS_OK;
+}
+
+static enum ls_code local_vote(struct ls_store *store, const char *nonce,
+	const struct ls_ballot *ballot, struct ls_err *err)
+{
+	TRANSACTION(store, ls_record_vote(&view, nonce, ballot, err));
+	return LS_OK;
+}
+
+static enum ls_code local_decide(
+	struct ls_store *store, const char *nonce, int64_t verify_deadline_s, struct ls_err *err)
+{
+	TRANSACTION(store, ls_record_decide(&view, nonce, verify_deadline_s, err));
+	return LS_OK;
+}
+
+static enum ls_code local_abort(struct ls_store *store, const char *nonce, const char *why,
+	int64_t now_s, struct ls_err *err)
+{
+	TRANSACTION(store, ls_record_abort(&view, nonce, why, now_s, err));
+	drop_packs(l);
+	return LS_OK;
+}
+
+static enum ls_code local_report(struct ls_store *store, const char *nonce,
+	const struct ls_report *report, struct ls_err *err)
+{
+	TRANSACTION(store, ls_record_report(&view, nonce, report, err));
+	return LS_OK;
+}
+
+static enum ls_code local_revert(struct ls_store *store, const char *nonce, const char *commit,
+	const char *why, int64_t verify_deadline_s, struct ls_err *err)
+{
+	TRANSACTION(store, ls_record_revert(&view, nonce, commit, why, verify_deadline_s, err));
+	return LS_OK;
+}
+
+static enum ls_code local_close(struct ls_store *store, const char *nonce,
+	const struct ls_outcome *outcome, struct ls_err *err)
+{
+	TRANSACTION(store, ls_record_close(&view, nonce, outcome, err));
+	drop_packs(l);
+	return LS_OK;
+}
+
+static char *wrap_name(int64_t epoch, const char *node)
+{
+	return ls_format("%lld-%s.cms", (long long)epoch, node);
+}
+
+static enum ls_code local_put_wrap(struct ls_store *store, int64_t epoch, const char *node,
+	struct ls_bytes wrap_pem, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_str) char *name = wrap_name(epoch, node);
+
+	return ls_file_replace(local_of(store)->kek_fd, name, wrap_pem, 0600, (gid_t)-1, err);
+}
+
+static enum ls_code local_get_wrap(struct ls_store *store, int64_t epoch, const char *node,
+	struct ls_buf *out_pem, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_str) char *name = wrap_name(epoch, node);
+
+	return ls_file_read(local_of(store)->kek_fd, name, RECORD_MAX_BYTES, out_pem, err);
+}
+
+static enum ls_code local_drop_wraps(struct ls_store *store, int64_t epoch, struct ls_err *err)
+{
+	struct local *l = local_of(store);
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+	LS_CLEANUP(ls_free_str) char *prefix = ls_format("%lld-", (long long)epoch);
+
+	LS_TRY(ls_dir_list(l->kek_fd, NAMES_MAX, &names, err));
+	for (size_t i = 0; i < ls_strv_count(names); i++)
+		if (ls_has_prefix(names[i], prefix))
+			LS_TRY(ls_file_remove(l->kek_fd, names[i], err));
+	return ls_dir_sync(l->kek_fd, err);
+}
+
+static int local_watch_fd(struct ls_store *store)
+{
+	(void)store; /* one machine, one writer: nobody else moves the record */
+	return -1;
+}
+
+static void local_free(struct ls_store *store)
+{
+	struct local *l = local_of(store);
+
+	ls_fd_close(&l->dir_fd);
+	ls_fd_close(&l->kek_fd);
+	free(l->path);
+	free(l);
+}
+
+static const struct ls_store_ops local_ops = {
+	.free = local_free,
+	.read = local_read,
+	.publish = local_publish,
+	.fetch = local_fetch,
+	.begin = local_begin,
+	.vote = local_vote,
+	.decide = local_decide,
+	.abort = local_abort,
+	.report = local_report,
+	.revert = local_revert,
+	.close = local_close,
+	.put_wrap = local_put_wrap,
+	.get_wrap = local_get_wrap,
+	.drop_wraps = local_drop_wraps,
+	.watch_fd = local_watch_fd,
+};
+
+enum ls_code ls_store_local_open(const char *path, struct ls_store **out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_str) char *kek = ls_format("%s/kek", path);
+	LS_CLEANUP(ls_store_free) struct ls_store *store = NULL;
+	struct local *l;
+
+	l = ls_alloc(1, sizeof *l);
+	l->base.ops = &local_ops;
+	l->path = ls_strdup(path);
+	l->dir_fd = l->kek_fd = -1;
+	store = &l->base;
+	LS_TRY(ls_dir_make(path, 0700, err));
+	LS_TRY(ls_dir_make(kek, 0700, err));
+	LS_TRY(ls_dir_open(path, &l->dir_fd, err));
+	LS_TRY(ls_dir_open(kek, &l->kek_fd, err));
+	*out = LS_TAKE(store);
+	return LS_OK;
+}

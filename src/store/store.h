@@ -1,0 +1,170 @@
+/* store -- where nodes agree: one record of the tip and of the one rotation that may run, moved by
+ * transactions.
+ *
+ * Written so that `local` (one machine) and an engine of a cluster keep the same promises. Each
+ * call is one transaction with a compare on values (commit id, nonce): it either changes the record
+ * as it says or leaves it as it was. LS_E_CONFLICT: the compare failed, somebody else was first,
+ * nothing changed. LS_E_UNREACHABLE: nothing changed. LS_E_UNKNOWN: it may or may not have been
+ * done. Everything that returned LS_OK lasts a power cut. Blocking; a handle belongs to one thread.
+ * Times are UTC seconds.
+ */
+#ifndef LS_STORE_STORE_H
+#define LS_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/text.h"
+#include "core/rotation.h"
+
+#define LS_NONCE_SIZE 33
+
+/* A decided generation. `dir_*` name the generation whose directory is live: another one only after
+ * an automatic rollback, which goes back to the directory that is still staged. */
+struct ls_tip {
+	char commit[41]; /* "" before generation 1 */
+	int64_t generation;
+	char dir_commit[41];
+	int64_t dir_generation;
+};
+
+struct ls_ballot {
+	char node[LS_NAME_MAX + 1];
+	bool yes;
+	char *reason;    /* of a no; else "" */
+	char **baseline; /* "component endpoint=ok" or "…=why not", one for each endpoint */
+};
+
+struct ls_report {
+	char node[LS_NAME_MAX + 1];
+	bool good;
+	char *reason;    /* of a bad one; else "" */
+	char **warnings; /* reload failures, endpoints that were down before … */
+};
+
+struct ls_rotation {
+	char nonce[LS_NONCE_SIZE];
+	enum ls_phase phase;
+	char commit[41];
+	char parent[41];
+	int64_t generation;
+	char initiator[LS_NAME_MAX + 1];
+	char **participants;
+	int64_t began_at_s;
+	int64_t vote_deadline_s;
+	int64_t verify_deadline_s; /* set by decide and by revert */
+	struct ls_tip earlier;     /* the tip when it began */
+	char revert_commit[41];    /* reverting: generation + 1 */
+	struct ls_ballot *ballots;
+	size_t ballot_count;
+	struct ls_report *reports; /* for the present phase */
+	size_t report_count;
+	char *why; /* reverting: what did not take the change */
+};
+
+/* How the latest rotation ended. */
+struct ls_outcome {
+	char nonce[LS_NONCE_SIZE];
+	int64_t generation; /* that it was about */
+	char result[16];    /* "done", "degraded", "aborted", "rolled back" */
+	char *why;
+	char **warnings;
+	int64_t ended_at_s;
+};
+
+struct ls_store_view {
+	struct ls_tip tip;
+	struct ls_rotation *rotation; /* NULL when idle */
+	struct ls_outcome *last;      /* NULL before the first */
+};
+void ls_store_view_done(struct ls_store_view *view);
+const struct ls_ballot *ls_rotation_ballot(const struct ls_rotation *rotation, const char *node);
+const struct ls_report *ls_rotation_report(const struct ls_rotation *rotation, const char *node);
+
+struct ls_store;
+/* A backend. Each function has the promise of the ls_store_ call of its name. */
+struct ls_store_ops {
+	void (*free)(struct ls_store *store);
+	enum ls_code (*read)(struct ls_store *store, struct ls_store_view *out, struct ls_err *err);
+	enum ls_code (*publish)(struct ls_store *store, const char *commit, struct ls_bytes pack,
+		struct ls_err *err);
+	enum ls_code (*fetch)(struct ls_store *store, const char *commit, struct ls_buf *out_pack,
+		struct ls_err *err);
+	enum ls_code (*begin)(
+		struct ls_store *store, const struct ls_rotation *rotation, struct ls_err *err);
+	enum ls_code (*vote)(struct ls_store *store, const char *nonce,
+		const struct ls_ballot *ballot, struct ls_err *err);
+	enum ls_code (*decide)(struct ls_store *store, const char *nonce, int64_t verify_deadline_s,
+		struct ls_err *err);
+	enum ls_code (*abort)(struct ls_store *store, const char *nonce, const char *why,
+		int64_t now_s, struct ls_err *err);
+	enum ls_code (*report)(struct ls_store *store, const char *nonce,
+		const struct ls_report *report, struct ls_err *err);
+	enum ls_code (*revert)(struct ls_store *store, const char *nonce, const char *commit,
+		const char *why, int64_t verify_deadline_s, struct ls_err *err);
+	enum ls_code (*close)(struct ls_store *store, const char *nonce,
+		const struct ls_outcome *outcome, struct ls_err *err);
+	enum ls_code (*put_wrap)(struct ls_store *store, int64_t epoch, const char *node,
+		struct ls_bytes wrap_pem, struct ls_err *err);
+	enum ls_code (*get_wrap)(struct ls_store *store, int64_t epoch, const char *node,
+		struct ls_buf *out_pem, struct ls_err *err);
+	enum ls_code (*drop_wraps)(struct ls_store *store, int64_t epoch, struct ls_err *err);
+	int (*watch_fd)(struct ls_store *store);
+};
+struct ls_store {
+	const struct ls_store_ops *ops;
+};
+
+void ls_store_free(struct ls_store **store);
+/* The record as it is now. Before generation 1 everything is empty. LS_E_DAMAGED: it is not what
+ * was written. */
+LS_CHECK enum ls_code ls_store_read(
+	struct ls_store *store, struct ls_store_view *out, struct ls_err *err);
+/* Makes a generation's pack readable by all nodes. It is forgotten when its rotation ends. */
+LS_CHECK enum ls_code ls_store_publish(
+	struct ls_store *store, const char *commit, struct ls_bytes pack, struct ls_err *err);
+/* LS_E_NOT_FOUND: it was never published or its rotation has ended. */
+LS_CHECK enum ls_code ls_store_fetch(
+	struct ls_store *store, const char *commit, struct ls_buf *out_pack, struct ls_err *err);
+/* Begins: only when none runs and the tip is rotation->parent. Taken from *rotation: nonce, commit,
+ * parent, generation (the tip's + 1), initiator, participants, began_at_s, vote_deadline_s. */
+LS_CHECK enum ls_code ls_store_begin(
+	struct ls_store *store, const struct ls_rotation *rotation, struct ls_err *err);
+/* While voting; created once: a node's second vote is LS_E_CONFLICT unless it says the same. */
+LS_CHECK enum ls_code ls_store_vote(struct ls_store *store, const char *nonce,
+	const struct ls_ballot *ballot, struct ls_err *err);
+/* The commit point: voting -> verifying and the tip moves, only when each participant's yes is
+ * there (else LS_E_REFUSED). */
+LS_CHECK enum ls_code ls_store_decide(
+	struct ls_store *store, const char *nonce, int64_t verify_deadline_s, struct ls_err *err);
+LS_CHECK enum ls_code ls_store_abort(struct ls_store *store, const char *nonce, const char *why,
+	int64_t now_s, struct ls_err *err);
+/* While verifying or reverting; a node's later report in the same phase replaces its earlier one.
+ */
+LS_CHECK enum ls_code ls_store_report(struct ls_store *store, const char *nonce,
+	const struct ls_report *report, struct ls_err *err);
+/* verifying -> reverting: the tip becomes `commit`, generation + 1, with the directory of the
+ * earlier tip; reports start anew. */
+LS_CHECK enum ls_code ls_store_revert(struct ls_store *store, const char *nonce, const char *commit,
+	const char *why, int64_t verify_deadline_s, struct ls_err *err);
+/* verifying or reverting -> idle. */
+LS_CHECK enum ls_code ls_store_close(struct ls_store *store, const char *nonce,
+	const struct ls_outcome *outcome, struct ls_err *err);
+/* The KEK of an epoch wrapped to a node (pki/seal.h). */
+LS_CHECK enum ls_code ls_store_put_wrap(struct ls_store *store, int64_t epoch, const char *node,
+	struct ls_bytes wrap_pem, struct ls_err *err);
+LS_CHECK enum ls_code ls_store_get_wrap(struct ls_store *store, int64_t epoch, const char *node,
+	struct ls_buf *out_pem, struct ls_err *err);
+LS_CHECK enum ls_code ls_store_drop_wraps(
+	struct ls_store *store, int64_t epoch, struct ls_err *err);
+/* A descriptor that is readable when the record may have changed; -1: the store cannot tell, look
+ * by timer. */
+int ls_store_watch_fd(struct ls_store *store);
+
+/* The local store (DESIGN 5): `path`/record.json, replaced whole with fsync under a flock on
+ * `path`/lock; `path`/<commit>.pack; `path`/kek/<epoch>-<node>.cms. The directory is made 0700. */
+LS_CHECK enum ls_code ls_store_local_open(
+	const char *path, struct ls_store **out, struct ls_err *err);
+
+#endif
