@@ -322,3 +322,31 @@ enum ls_code ls_conf_strings(
 	*out = LS_TAKE(strv);
 	return LS_OK;
 }
+
+enum ls_code ls_conf_ints(const struct ls_conf_node *group, const char *name, int64_t min,
+	int64_t max, size_t max_count, int64_t *out, size_t *out_count, struct ls_err *err)
+{
+	const struct ls_conf_node *member = ls_conf_get(group, name);
+
+	if (!member)
+		return LS_OK;
+	if (ls_conf_is_group(member) || !config_setting_is_aggregate(setting(member)))
+		return ls_conf_refuse(member, err, "'%s' must be a list of integers", name);
+	if (ls_conf_count(member) > max_count)
+		return ls_conf_refuse(member, err, "'%s' has %zu values, at most %zu are taken",
+			name, ls_conf_count(member), max_count);
+	for (size_t i = 0; i < ls_conf_count(member); i++) {
+		const config_setting_t *elem = setting(ls_conf_elem(member, i));
+		int value = config_setting_get_int(elem);
+
+		if (config_setting_type(elem) != CONFIG_TYPE_INT)
+			return ls_conf_refuse(member, err, "'%s' must hold integers only", name);
+		if (value < min || value > max)
+			return ls_conf_refuse(member, err, "'%s' holds %d, wanted %lld to %lld",
+				name, value, (long long)min, (long long)max);
+	}
+	for (size_t i = 0; i < ls_conf_count(member); i++)
+		out[i] = config_setting_get_int(setting(ls_conf_elem(member, i)));
+	*out_count = ls_conf_count(member);
+	return LS_OK;
+}

@@ -49,6 +49,10 @@ LS_CHECK enum ls_code ls_conf_bool(
 LS_CHECK enum ls_code ls_conf_strings(
 	const struct ls_conf_node *group, const char *name, char ***out, struct ls_err *err);
 
+/* A list or array of at most `max_count` integers; out_count is set with them. */
+LS_CHECK enum ls_code ls_conf_ints(const struct ls_conf_node *group, const char *name, int64_t min,
+	int64_t max, size_t max_count, int64_t *out, size_t *out_count, struct ls_err *err);
+
 /* A refusal at this place. */
 enum ls_code ls_conf_refuse(
 	const struct ls_conf_node *node, struct ls_err *err, const char *fmt, ...) LS_PRINTF(3, 4);
