@@ -26,7 +26,7 @@ WARN := -Wall -Wextra -Wshadow -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla
 	-Wimplicit-fallthrough -Wswitch-enum $(if $(WERROR),-Werror)
 HARDEN := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fstack-clash-protection \
 	-fcf-protection -fPIE
-CPPFLAGS_ALL = -D_GNU_SOURCE -DLS_VERSION='"$(VERSION)"' -DLS_PREFIX='"$(PREFIX)"' -Isrc -I. \
+CPPFLAGS_ALL = -D_GNU_SOURCE -DLS_VERSION='"$(VERSION)"' -DLS_PREFIX='"$(PREFIX)"' -iquote src -iquote . \
 	-include src/base/banned.h $(CPPFLAGS)
 CFLAGS ?= -O2 -g
 CFLAGS_ALL = -std=gnu17 -pthread $(WARN) $(HARDEN) $(PKG_CFLAGS) $(CFLAGS) \
