@@ -27,7 +27,8 @@ struct ls_source *ls_loop_signal(
 void ls_source_arm(struct ls_source *timer, int64_t in_ms);
 void ls_source_free(struct ls_source **source);
 
-/* Has the loop's thread call func(arg) soon, in order. From any thread. */
+/* Has the loop's thread call func(arg) soon, in order. From any thread. What is still waiting when
+ * the loop is freed is never called. */
 void ls_loop_post(struct ls_loop *loop, void (*func)(void *arg), void *arg);
 
 struct event_base;
