@@ -73,6 +73,12 @@ $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(LIB)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(shell pkg-config --libs check) $(PKG_LIBS)
 
+# Tests that look at or fail single system calls have the linker send these to them.
+wrap = $(foreach call,$(1),-Wl,--wrap=$(call))
+$(BUILD)/tests/test_watch: LDFLAGS += $(call wrap,inotify_init1 inotify_add_watch)
+$(BUILD)/tests/test_file: LDFLAGS += $(call wrap,openat write fchown fchmod fsync renameat \
+	unlinkat symlinkat mkdirat)
+
 units: $(UNITS)
 
 # Installs what is missing, and asks for nothing when nothing is. Starts no service: while packages are installed a

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -52,6 +53,9 @@ static void configure_library(void)
 {
 	event_set_mem_functions(alloc_bytes, realloc_bytes, free);
 	event_set_log_callback(say_nothing);
+	/* The library writes with writev, which has no MSG_NOSIGNAL: a client that is gone would
+	 * end the daemon. */
+	(void)signal(SIGPIPE, SIG_IGN);
 }
 
 static void run_posts(evutil_socket_t fd, short what, void *arg)

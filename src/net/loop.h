@@ -2,6 +2,7 @@
  * other threads.
  *
  * All calls belong to the loop's thread, except ls_loop_post. Idle, it sleeps until the next timer.
+ * The first loop makes the whole program ignore SIGPIPE (children get it back, see process.h).
  */
 #ifndef LS_NET_LOOP_H
 #define LS_NET_LOOP_H

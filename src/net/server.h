@@ -19,7 +19,8 @@ struct ls_server_limits {
 	size_t body_bytes;
 	size_t header_bytes;
 	int connections; /* further ones are closed at once */
-	int idle_s;      /* a connection that says nothing for so long is closed */
+	int idle_s; /* a connection that brings no whole request, or reads nothing of what it is
+		       sent, for so long is closed; one whose request is held is not */
 };
 
 struct ls_peer {
@@ -32,12 +33,14 @@ struct ls_peer {
 
 /* Listens at `path` (a stale socket there is replaced; paths over 107 bytes work: bound through a
  * directory descriptor), mode 0666: who may do what is decided by peer credentials. `on_request` is
- * called for each whole request. */
+ * called for each whole request. A target that is not RFC 3986's, or holds a NUL, is answered 400,
+ * too long a body 413. */
 LS_CHECK enum ls_code ls_server_new(struct ls_loop *loop, const char *path,
 	const struct ls_server_limits *limits,
 	void (*on_request)(void *arg, struct ls_request *req), void *arg, struct ls_server **out,
 	struct ls_err *err);
-/* Stops listening, ends connections, removes the socket. */
+/* Stops listening, ends connections, removes the socket. Not from within on_request. Requests that
+ * are still held stay valid until their holders end them, which then does nothing. */
 void ls_server_free(struct ls_server **server);
 
 const char *ls_request_method(
