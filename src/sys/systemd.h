@@ -34,7 +34,8 @@ LS_CHECK enum ls_code ls_systemd_run(const char *description, char *const *argv,
 
 /* Priorities are syslog's. `fields` are "NAME=value" strings, NULL-ended, may be NULL. `message_id`
  * is 32 hex digits or NULL. Goes to the journal when standard error is connected to it
- * (JOURNAL_STREAM), else one line to standard error: "<level> message". */
+ * (JOURNAL_STREAM), else one line to standard error: "lockstepd: LEVEL: message", where LEVEL is
+ * error, warning, notice, info or debug. */
 void ls_journal(int priority, const char *message_id, char *const *fields, const char *message);
 
 #endif
