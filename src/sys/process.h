@@ -1,9 +1,9 @@
 /* process -- runs a command to its end: no shell, its own process group, a time limit, bounded
  * output.
  *
- * Blocking; for the worker thread and the command line. Safe in a program with threads
- * (posix_spawn). All descriptors but 0, 1, 2 are closed in the child; signals are reset. On the
- * time limit the whole group gets SIGTERM, after 2 s SIGKILL.
+ * Blocking; for the worker thread and the command line. Safe in a program with threads. All
+ * descriptors but 0, 1, 2 are closed in the child; signals are reset. On the time limit the whole
+ * group gets SIGTERM, after 2 s SIGKILL.
  */
 #ifndef LS_SYS_PROCESS_H
 #define LS_SYS_PROCESS_H
@@ -20,6 +20,10 @@ struct ls_process {
 	int64_t timeout_ms;
 	size_t output_max; /* bytes of standard output and error together that are kept; more is
 			      read and dropped */
+	/* Both NULL, or two absolute paths of directories: the command alone sees the first in
+	 * place of the second, read-only, in a mount namespace of its own; where that is not
+	 * permitted it runs without. */
+	const char *bind_from, *bind_to;
 };
 
 struct ls_process_result {
