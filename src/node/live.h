@@ -6,51 +6,16 @@
  * generation directory is 0755, written once, never linked with another. A component without known
  * trust has no ca file.
  *
- * A plan holds what the files of a generation must be; private ones stay sealed in it and are
- * opened only while they are written, into wiped memory. A plan is immutable once built and may be
- * read by any thread. ls_live handles belong to one thread each; only the worker stages and
- * activates.
+ * What the files must be is a plan (node/plan.h). ls_live handles belong to one thread each; only
+ * the worker stages and activates. Healing may run in another thread, but never while an activation
+ * does: its plan would be of the generation before, and it would put ..data back.
  */
 #ifndef LS_NODE_LIVE_H
 #define LS_NODE_LIVE_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
-#include "history/state.h"
-#include "node/service.h"
-
-#define LS_LIVE_DIR_SIZE 64
-
-/* "..gen-12-3f9c2ab1" */
-void ls_live_dir_name(int64_t generation, const char *commit_hex, char out[LS_LIVE_DIR_SIZE]);
-
-enum ls_live_kind { LS_LIVE_CERT, LS_LIVE_KEY, LS_LIVE_BOTH, LS_LIVE_CA };
-
-struct ls_live_file {
-	char *name; /* "proxy_cert.pem", "ca/proxy.pem" */
-	char component[LS_NAME_MAX + 1];
-	enum ls_live_kind kind;
-	mode_t mode;
-	gid_t group;                /* -1: leave it */
-	struct ls_buf public_bytes; /* of certificates; of BOTH: the chain that follows the key */
-	struct ls_buf key_cms;      /* sealed; KEY and BOTH */
-};
-
-struct ls_live_plan {
-	char dir[LS_LIVE_DIR_SIZE];
-	struct ls_live_file *files; /* sorted by name */
-	size_t count;
-	struct ls_keyring keyring; /* what opens the keys */
-};
-
-/* `services` gives groups and modes; a component without a template gets 0644/0640 root. Groups
- * that do not exist, or running without privileges: groups are left alone and *out_warning (may be
- * NULL) says so once. */
-LS_CHECK enum ls_code ls_live_plan_new(const struct ls_state *state,
-	const struct ls_services *services, const struct ls_keyring *keyring, const char *dir,
-	struct ls_live_plan **out, char **out_warning, struct ls_err *err);
-void ls_live_plan_free(struct ls_live_plan **plan);
+#include "node/plan.h"
 
 struct ls_live;
 /* Opens the live directory, making it (0755) if absent. LS_E_REFUSED: its file system cannot rename
