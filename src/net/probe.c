@@ -314,12 +314,13 @@ static enum ls_code link_handshake(struct link *link, struct ls_err *err)
 enum ls_code ls_probe(const char *endpoint, const char *name, int64_t timeout_ms,
 	char out_sha256[65], struct ls_err *err)
 {
+	LS_CLEANUP(ls_free_str) char *sni = name ? ls_strdup(name) : NULL; /* it takes no const */
 	LS_CLEANUP(link_done) struct link link = { .fd = -1 };
 	enum ls_code code;
 
 	LS_TRY(link_open(&link, endpoint, timeout_ms, err));
 	LS_TRY(link_prepare_tls(&link, err));
-	if (name && SSL_set_tlsext_host_name(link.ssl, name) != 1)
+	if (sni && SSL_set_tlsext_host_name(link.ssl, sni) != 1)
 		return LS_FAIL(err, LS_E_REFUSED, "'%s' cannot be asked for", name);
 	code = link_handshake(&link, err);
 	if (code != LS_OK && (link.sha256[0] == '\0' || (code == LS_E_FAILED && !ended_by_peer())))

@@ -16,7 +16,8 @@ bool ls_endpoint_valid(const char *endpoint);
 
 /* One TLS handshake with SNI `name` (may be NULL); the leaf's SHA-256 in lower-case hex. Counts as
  * served as soon as the server's certificate came, even if it then wants a client certificate.
- * LS_E_UNREACHABLE: no connection; LS_E_FAILED: connected, but no handshake; LS_E_TIMEOUT. */
+ * LS_E_UNREACHABLE: no connection; LS_E_FAILED: connected, but no handshake; LS_E_TIMEOUT;
+ * LS_E_REFUSED: no endpoint. Looking up a name is not covered by the time limit. */
 LS_CHECK enum ls_code ls_probe(const char *endpoint, const char *name, int64_t timeout_ms,
 	char out_sha256[65], struct ls_err *err);
 
@@ -30,7 +31,9 @@ struct ls_exchange {
 	bool (*whole)(struct ls_bytes answer);
 	int64_t timeout_ms;
 };
-/* Sends the request and reads an answer of at most 64 KiB. */
+/* Sends the request and reads an answer of at most 64 KiB. Codes as above; LS_E_FAILED also for a
+ * longer answer and for one that the peer broke off; LS_E_CRYPTO: certificate or key do not load.
+ */
 LS_CHECK enum ls_code ls_exchange(
 	const struct ls_exchange *exchange, struct ls_buf *out_answer, struct ls_err *err);
 

@@ -31,15 +31,16 @@ LS_CHECK enum ls_code ls_file_read_untrusted(int dir_fd, const char *name, size_
 LS_CHECK enum ls_code ls_file_create(int dir_fd, const char *name, struct ls_bytes data,
 	mode_t mode, gid_t group, struct ls_err *err);
 /* A reader finds the old file or the new one, whole: temporary ".NAME.new", sync, rename, sync of
- * the directory. */
+ * the directory. `name` has no slash. When only the last sync failed the new file is in place. */
 LS_CHECK enum ls_code ls_file_replace(int dir_fd, const char *name, struct ls_bytes data,
 	mode_t mode, gid_t group, struct ls_err *err);
 /* Removes a file; an absent one is fine. */
 LS_CHECK enum ls_code ls_file_remove(int dir_fd, const char *name, struct ls_err *err);
 bool ls_file_exists(int dir_fd, const char *name); /* of any kind, links not followed */
 
-/* Makes a directory and those above it that are missing (the above ones 0755); an existing one is
- * fine, its mode is not touched. */
+/* Makes a directory and those above it that are missing (the above ones 0755), with exactly these
+ * modes, each synced into the one above; an existing one is fine, its mode is not touched. Above
+ * the last component links are followed. */
 LS_CHECK enum ls_code ls_dir_make(const char *path, mode_t mode, struct ls_err *err);
 LS_CHECK enum ls_code ls_dir_open(const char *path, int *out_fd, struct ls_err *err);
 LS_CHECK enum ls_code ls_dir_open_at(int dir_fd, const char *name, int *out_fd, struct ls_err *err);
@@ -47,7 +48,7 @@ LS_CHECK enum ls_code ls_dir_sync(int dir_fd, struct ls_err *err);
 /* Names in it without "." and "..", sorted; at most `max` (more: LS_E_REFUSED). */
 LS_CHECK enum ls_code ls_dir_list(int dir_fd, size_t max, char ***out, struct ls_err *err);
 /* Removes a directory with what is in it, at most 8 levels deep, never following a link; an absent
- * one is fine. */
+ * one is fine, anything else is LS_E_REFUSED. Deeper: LS_E_REFUSED, with a part removed. */
 LS_CHECK enum ls_code ls_dir_remove(int dir_fd, const char *name, struct ls_err *err);
 
 /* Makes `name` a symbolic link to `target` by rename, so that there is always one; `tmp` is the

@@ -25,6 +25,8 @@
 /* Beyond the command's own limit, for systemd to stop it and to say so. */
 #define STOP_MARGIN_MS 10000
 #define JOURNAL_FIELDS_MAX 24
+/* systemd.exec(5): what systemd itself ends with when the command cannot be executed. */
+#define EXIT_EXEC 203
 
 void ls_systemd_notify(const char *state)
 {
@@ -332,7 +334,9 @@ static enum ls_code explain_end(sd_bus *bus, const char *unit, const struct tran
 		(void)sd_bus_get_property_trivial(
 			bus, MANAGER, object, SERVICE_IFACE, "ExecMainStatus", NULL, 'i', &status);
 	}
-	if (result && strcmp(result, "exit-code") == 0)
+	if (result && strcmp(result, "exit-code") == 0 && status == EXIT_EXEC)
+		LS_FAIL(err, LS_E_FAILED, "%s could not be started", run->argv[0]);
+	else if (result && strcmp(result, "exit-code") == 0)
 		LS_FAIL(err, LS_E_FAILED, "%s ended with status %d", run->argv[0], (int)status);
 	else if (result && strcmp(result, "timeout") == 0)
 		LS_FAIL(err, LS_E_FAILED, "%s did not end in time and was stopped", run->argv[0]);

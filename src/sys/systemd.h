@@ -26,9 +26,11 @@ LS_CHECK enum ls_code ls_systemd_unit_state(
 /* ReloadUnit, mode replace, and waits for the job to end. LS_E_FAILED: the job's result was not
  * "done"; LS_E_UNREACHABLE: no bus. A unit without ExecReload is LS_E_FAILED with a hint. */
 LS_CHECK enum ls_code ls_systemd_reload(const char *unit, int64_t timeout_ms, struct ls_err *err);
-/* Runs a command as a transient service unit (Type=oneshot, outside this daemon's sandbox) and
- * waits for its end. `bind_from`/`bind_to` (may be NULL) is a read-only bind mount that only the
- * command sees. LS_E_FAILED: exit status not 0, naming it. */
+/* Runs a command as a transient service unit lockstep-run-….service (Type=oneshot, outside this
+ * daemon's sandbox) and waits for its end. `bind_from`/`bind_to` (may be NULL) is a read-only bind
+ * mount that only the command sees. Words are taken as they are, nothing in them is expanded.
+ * LS_E_FAILED: exit status not 0 (naming it), ended by a signal or by the time limit; LS_E_TIMEOUT:
+ * systemd did not say how it ended within 10 s more. */
 LS_CHECK enum ls_code ls_systemd_run(const char *description, char *const *argv, char *const *envp,
 	const char *bind_from, const char *bind_to, int64_t timeout_ms, struct ls_err *err);
 
