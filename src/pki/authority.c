@@ -120,7 +120,7 @@ enum ls_code ls_authority_create(
 	LS_TRY(new_key(&made.key, err));
 	cert = new_cert(cluster, "CN", "Lockstep cluster CA", now_s, made.key);
 	if (!cert || !finish(cert, cert, made.key, extensions, LS_COUNT(extensions)))
-		return ls_crypto_fail(err, LS_E_CRYPTO, "make the cluster CA");
+		return ls_ossl_fail(err, LS_E_CRYPTO, "make the cluster CA");
 	LS_TRY(ls_x509_to_pem(cert, &made.cert_pem, err));
 	hand_over(&made, out);
 	return LS_OK;
@@ -150,7 +150,7 @@ enum ls_code ls_authority_certify(const struct ls_signer *ca, const char *cluste
 				     { NID_authority_key_identifier, "keyid:always" },
 			     },
 			     5))
-		return ls_crypto_fail(err, LS_E_CRYPTO, "certify node '%s'", node);
+		return ls_ossl_fail(err, LS_E_CRYPTO, "certify node '%s'", node);
 	LS_TRY(ls_x509_to_pem(cert, &made.cert_pem, err));
 	hand_over(&made, out);
 	return LS_OK;
@@ -199,7 +199,7 @@ enum ls_code ls_authority_check(struct ls_bytes ca_pem, struct ls_bytes cert_pem
 			"the cluster CA's certificate is not of a CA (RFC 5280 section 4.2.1.9)");
 	if (X509_check_issued(ca, cert) != X509_V_OK ||
 		X509_verify(cert, X509_get0_pubkey(ca)) != 1)
-		return ls_crypto_fail(err, LS_E_REFUSED,
+		return ls_ossl_fail(err, LS_E_REFUSED,
 			"the certificate of node '%s' was not issued by the cluster CA", node);
 	if (X509_check_ca(cert) != 0)
 		return LS_FAIL(err, LS_E_REFUSED, "the certificate of node '%s' is a CA's", node);

@@ -3,19 +3,7 @@
 #include <openssl/err.h>
 #include <openssl/objects.h>
 #include <openssl/pem.h>
-#include <stdarg.h>
-
-void ls_bio_free(BIO **bio)
-{
-	BIO_free_all(*bio);
-	*bio = NULL;
-}
-
-void ls_x509_free(X509 **cert)
-{
-	X509_free(*cert);
-	*cert = NULL;
-}
+#include <string.h>
 
 void ls_cms_free(CMS_ContentInfo **cms)
 {
@@ -24,46 +12,16 @@ void ls_cms_free(CMS_ContentInfo **cms)
 	ERR_clear_error(); /* CMS leaves entries behind even where it succeeds */
 }
 
-static void free_ossl(unsigned char **mem)
-{
-	OPENSSL_free(*mem);
-	*mem = NULL;
-}
-
 static void free_signers(STACK_OF(X509) * *stack)
 {
 	sk_X509_free(*stack); /* the certificates belong to the CMS */
 	*stack = NULL;
 }
 
-enum ls_code ls_crypto_fail(struct ls_err *err, enum ls_code code, const char *fmt, ...)
-{
-	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-	char what[256];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(what, sizeof what, fmt, ap);
-	va_end(ap);
-	ERR_clear_error();
-	if (!reason)
-		return LS_FAIL(err, code, "%s", what);
-	return LS_FAIL(err, code, "%s: %s", what, reason);
-}
-
 /* A reader over borrowed bytes; never NULL for sizes below INT_MAX. */
 static BIO *bio_over(struct ls_bytes bytes)
 {
 	return BIO_new_mem_buf(bytes.len ? bytes.data : "", (int)bytes.len);
-}
-
-static void bio_take(BIO *bio, struct ls_buf *out)
-{
-	char *text;
-	long len = BIO_get_mem_data(bio, &text);
-
-	ls_buf_clear(out);
-	ls_buf_add(out, text, len > 0 ? (size_t)len : 0);
 }
 
 enum ls_code ls_x509_from_pem(
@@ -77,18 +35,8 @@ enum ls_code ls_x509_from_pem(
 	in = bio_over(pem);
 	cert = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
 	if (!cert)
-		return ls_crypto_fail(err, LS_E_REFUSED, "%s: not a certificate in PEM", whose);
+		return ls_ossl_fail(err, LS_E_REFUSED, "%s: not a certificate in PEM", whose);
 	*out = cert;
-	return LS_OK;
-}
-
-enum ls_code ls_x509_to_pem(X509 *cert, struct ls_buf *out, struct ls_err *err)
-{
-	LS_CLEANUP(ls_bio_free) BIO *mem = BIO_new(BIO_s_mem());
-
-	if (!mem || PEM_write_bio_X509(mem, cert) != 1)
-		return ls_crypto_fail(err, LS_E_CRYPTO, "write a certificate");
-	bio_take(mem, out);
 	return LS_OK;
 }
 
@@ -101,7 +49,7 @@ enum ls_code ls_cms_from_der(struct ls_bytes der, CMS_ContentInfo **out, struct 
 		return LS_FAIL(err, LS_E_DAMAGED, "CMS of %zu bytes", der.len);
 	cms = d2i_CMS_ContentInfo(NULL, &at, (long)der.len);
 	if (!cms)
-		return ls_crypto_fail(err, LS_E_DAMAGED, "not a CMS (RFC 5652)");
+		return ls_ossl_fail(err, LS_E_DAMAGED, "not a CMS (RFC 5652)");
 	if (at != (const unsigned char *)der.data + der.len)
 		return LS_FAIL(err, LS_E_DAMAGED, "bytes behind the CMS");
 	*out = LS_TAKE(cms);
@@ -112,7 +60,7 @@ enum ls_code ls_cms_from_pem(
 	struct ls_bytes pem, const char *label, CMS_ContentInfo **out, struct ls_err *err)
 {
 	LS_CLEANUP(ls_bio_free) BIO *in = NULL;
-	LS_CLEANUP(free_ossl) unsigned char *name = NULL, *header = NULL, *der = NULL;
+	LS_CLEANUP(ls_der_free) unsigned char *name = NULL, *header = NULL, *der = NULL;
 	char *name_text = NULL, *header_text = NULL;
 	long len = 0;
 
@@ -120,7 +68,7 @@ enum ls_code ls_cms_from_pem(
 		return LS_FAIL(err, LS_E_DAMAGED, "PEM of %zu bytes", pem.len);
 	in = bio_over(pem);
 	if (!in || PEM_read_bio(in, &name_text, &header_text, &der, &len) != 1)
-		return ls_crypto_fail(err, LS_E_DAMAGED, "not PEM with the label '%s'", label);
+		return ls_ossl_fail(err, LS_E_DAMAGED, "not PEM with the label '%s'", label);
 	name = (unsigned char *)name_text;
 	header = (unsigned char *)header_text;
 	if (strcmp(name_text, label) != 0 || header_text[0] != '\0')
@@ -131,11 +79,11 @@ enum ls_code ls_cms_from_pem(
 
 enum ls_code ls_cms_to_der(CMS_ContentInfo *cms, struct ls_buf *out, struct ls_err *err)
 {
-	LS_CLEANUP(free_ossl) unsigned char *der = NULL;
+	LS_CLEANUP(ls_der_free) unsigned char *der = NULL;
 	int len = i2d_CMS_ContentInfo(cms, &der);
 
 	if (len <= 0)
-		return ls_crypto_fail(err, LS_E_CRYPTO, "encode a CMS");
+		return ls_ossl_fail(err, LS_E_CRYPTO, "encode a CMS");
 	ls_buf_clear(out);
 	ls_buf_add(out, der, (size_t)len);
 	return LS_OK;
@@ -150,8 +98,9 @@ enum ls_code ls_cms_to_pem(
 	LS_TRY(ls_cms_to_der(cms, &der, err));
 	if (!mem ||
 		PEM_write_bio(mem, label, "", (const unsigned char *)der.data, (long)der.len) <= 0)
-		return ls_crypto_fail(err, LS_E_CRYPTO, "write a CMS");
-	bio_take(mem, out);
+		return ls_ossl_fail(err, LS_E_CRYPTO, "write a CMS");
+	ls_buf_clear(out);
+	ls_bio_take(mem, out);
 	return LS_OK;
 }
 
@@ -169,7 +118,7 @@ enum ls_code ls_cms_sign(struct ls_bytes content, bool detached, X509 *cert, EVP
 	cms = CMS_sign(NULL, NULL, NULL, NULL, flags | CMS_PARTIAL);
 	if (!in || !cms || !CMS_add1_signer(cms, cert, key, EVP_sha256(), flags) ||
 		CMS_final(cms, in, NULL, flags) != 1)
-		return ls_crypto_fail(err, LS_E_CRYPTO, "sign");
+		return ls_ossl_fail(err, LS_E_CRYPTO, "sign");
 	*out = LS_TAKE(cms);
 	return LS_OK;
 }
@@ -219,9 +168,10 @@ enum ls_code ls_cms_verify(CMS_ContentInfo *cms, const struct ls_bytes *detached
 		return LS_FAIL(err, LS_E_REFUSED, "signature: over %zu bytes", detached->len);
 	in = detached ? bio_over(*detached) : NULL;
 	if (CMS_verify(cms, NULL, NULL, in, NULL, CMS_BINARY | CMS_NO_SIGNER_CERT_VERIFY) != 1)
-		return ls_crypto_fail(err, LS_E_REFUSED, "signature: does not hold");
+		return ls_ossl_fail(err, LS_E_REFUSED, "signature: does not hold");
 	signers = CMS_get0_signers(cms);
 	if (!signers || sk_X509_num(signers) != 1)
-		return ls_crypto_fail(err, LS_E_REFUSED, "signature: carries no certificate");
+		return ls_ossl_fail(err, LS_E_REFUSED, "signature: carries no certificate");
+	ls_buf_clear(out_cert_pem);
 	return ls_x509_to_pem(sk_X509_value(signers, 0), out_cert_pem, err);
 }

@@ -12,21 +12,15 @@
 #include <openssl/x509.h>
 
 #include "base/bytes.h"
+#include "pki/ossl.h"
 
 #define LS_CMS_BYTES_MAX (1u << 20)
 
-void ls_bio_free(BIO **bio); /* the whole chain */
-void ls_x509_free(X509 **cert);
 void ls_cms_free(CMS_ContentInfo **cms);
-
-/* Fails with "what: OpenSSL's last reason" and empties its queue. */
-enum ls_code ls_crypto_fail(struct ls_err *err, enum ls_code code, const char *fmt, ...)
-	LS_PRINTF(3, 4);
 
 /* The first certificate of a PEM text; `whose` names it in the message. LS_E_REFUSED. */
 LS_CHECK enum ls_code ls_x509_from_pem(
 	struct ls_bytes pem, const char *whose, X509 **out, struct ls_err *err);
-LS_CHECK enum ls_code ls_x509_to_pem(X509 *cert, struct ls_buf *out, struct ls_err *err);
 
 /* One PEM block with this label and no header lines, whose content is one CMS and nothing behind
  * it. LS_E_DAMAGED. */

@@ -461,3 +461,18 @@ enum ls_code ls_issue_request(const struct ls_issue *issue, const struct ls_issu
 	ls_bio_take(bio, out_pem);
 	return LS_OK;
 }
+
+bool ls_request_has_key(struct ls_bytes request_pem, const char *key_id)
+{
+	LS_CLEANUP(ls_bio_free) BIO *bio = BIO_new_mem_buf(request_pem.data, (int)request_pem.len);
+	LS_CLEANUP(ls_x509_req_free) X509_REQ *request = NULL;
+	EVP_PKEY *key;
+	char id[65] = "";
+
+	request = bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+	key = request ? X509_REQ_get0_pubkey(request) : NULL;
+	if (key)
+		ls_key_id(key, id);
+	ERR_clear_error();
+	return key && strcmp(id, key_id) == 0;
+}

@@ -9,6 +9,7 @@
 #define LS_PKI_ISSUE_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -61,5 +62,8 @@ LS_CHECK enum ls_code ls_issue_self_signed(const struct ls_issue *issue,
 LS_CHECK enum ls_code ls_issue_request(const struct ls_issue *issue,
 	const struct ls_issue_vars *vars, struct evp_pkey_st *key, struct ls_buf *out_pem,
 	struct ls_err *err);
+
+/* Whether a PKCS#10 request in PEM is for the key with this id (pki/key.h). */
+bool ls_request_has_key(struct ls_bytes request_pem, const char *key_id);
 
 #endif

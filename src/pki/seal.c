@@ -210,7 +210,7 @@ static enum ls_code encrypt(CMS_ContentInfo *cms, struct ls_bytes plain, struct 
 	if (!chain ||
 		(plain.len > 0 && BIO_write(chain, plain.data, (int)plain.len) != (int)plain.len) ||
 		BIO_flush(chain) != 1 || CMS_dataFinal(cms, chain) != 1)
-		return ls_crypto_fail(err, LS_E_CRYPTO, "encrypt");
+		return ls_ossl_fail(err, LS_E_CRYPTO, "encrypt");
 	return LS_OK;
 }
 
@@ -228,7 +228,7 @@ static enum ls_code decrypt(CMS_ContentInfo *cms, struct ls_secret *out, struct 
 	ls_secret_alloc(&plain, (size_t)ASN1_STRING_length(*content));
 	chain = CMS_dataInit(cms, NULL);
 	if (!chain)
-		return ls_crypto_fail(err, LS_E_DAMAGED, "cannot be decrypted");
+		return ls_ossl_fail(err, LS_E_DAMAGED, "cannot be decrypted");
 	while (have < plain.len &&
 		(n = BIO_read(chain, plain.data + have, (int)(plain.len - have))) > 0)
 		have += (size_t)n;
@@ -238,7 +238,7 @@ static enum ls_code decrypt(CMS_ContentInfo *cms, struct ls_secret *out, struct 
 		n = BIO_read(chain, &beyond, 1);
 	}
 	if (have != plain.len || n > 0 || BIO_get_cipher_status(chain) != 1)
-		return ls_crypto_fail(err, LS_E_DAMAGED, "not intact: the tag does not match");
+		return ls_ossl_fail(err, LS_E_DAMAGED, "not intact: the tag does not match");
 	ls_secret_done(out);
 	*out = plain;
 	plain = (struct ls_secret){ 0 };
@@ -281,7 +281,7 @@ enum ls_code ls_seal(struct ls_bytes plain, struct ls_bytes kek, int64_t epoch,
 		!CMS_add0_recipient_key(
 			cms, NID_id_aes256_wrap, key, kek.len, id, EPOCH_BYTES, NULL, NULL, NULL)) {
 		OPENSSL_clear_free(key, kek.len);
-		return ls_crypto_fail(err, LS_E_CRYPTO, "seal");
+		return ls_ossl_fail(err, LS_E_CRYPTO, "seal");
 	}
 	id = NULL; /* both are the envelope's now; it wipes the key */
 	LS_TRY(encrypt(cms, plain, err));
@@ -333,7 +333,7 @@ enum ls_code ls_unseal(struct ls_bytes pem, const struct ls_keyring *ring, struc
 			(long long)epoch);
 	/* The id was matched above; without one OpenSSL tries the only recipient. */
 	if (CMS_decrypt_set1_key(cms, kek->data, kek->len, NULL, 0) != 1)
-		return ls_crypto_fail(err, LS_E_DAMAGED,
+		return ls_ossl_fail(err, LS_E_DAMAGED,
 			"unseal: does not open with the key of epoch %lld", (long long)epoch);
 	if (decrypt(cms, out, err) != LS_OK)
 		return LS_WRAP(err, "unseal (epoch %lld)", (long long)epoch);
@@ -363,7 +363,7 @@ static enum ls_code envelop(
 		cms ? CMS_add1_recipient_cert(cms, cert, CMS_KEY_PARAM) : NULL;
 
 	if (!recipient || !harden_recipient(recipient))
-		return ls_crypto_fail(err, LS_E_CRYPTO, "encrypt to a certificate");
+		return ls_ossl_fail(err, LS_E_CRYPTO, "encrypt to a certificate");
 	LS_TRY(encrypt(cms, plain, err));
 	*out = LS_TAKE(cms);
 	return LS_OK;
@@ -427,7 +427,7 @@ static enum ls_code unwrap(struct ls_bytes wrap_pem, EVP_PKEY *wrapping_key, X50
 	LS_TRY(open_wrap(wrap_pem, allowed_cert_pems, &inner, err));
 	LS_TRY(only_recipient(inner, CMS_RECIPINFO_AGREE, &recipient, err));
 	if (CMS_decrypt_set1_pkey(inner, wrapping_key, cert) != 1)
-		return ls_crypto_fail(
+		return ls_ossl_fail(
 			err, LS_E_DAMAGED, "does not open with this node's wrapping key");
 	LS_TRY(decrypt(inner, &text, err));
 	ls_secret_alloc(&kek, LS_KEK_BYTES);
@@ -464,7 +464,7 @@ static enum ls_code check_escrow_cert(X509 *cert, int64_t now_s, struct ls_err *
 	int type = key ? EVP_PKEY_get_base_id(key) : EVP_PKEY_NONE;
 
 	if (type != EVP_PKEY_RSA && type != EVP_PKEY_EC)
-		return ls_crypto_fail(
+		return ls_ossl_fail(
 			err, LS_E_REFUSED, "the escrow certificate's key is neither RSA nor EC");
 	if (type == EVP_PKEY_RSA && EVP_PKEY_get_bits(key) < RSA_BITS_MIN)
 		return LS_FAIL(err, LS_E_REFUSED,
