@@ -47,11 +47,16 @@ static enum ls_code make_dir(int dir_fd, const char *name, int *out_fd, struct l
 	if (mkdirat(dir_fd, name, DIR_MODE) != 0)
 		return LS_FAIL_ERRNO(err, "make directory '%s'", name);
 	fd = open_dir(dir_fd, name);
-	if (fd < 0 || fchmod(fd, DIR_MODE) != 0)
-		return LS_FAIL_ERRNO(err, "open directory '%s'", name);
+	if (fd < 0 || fchmod(fd, DIR_MODE) != 0) {
+		LS_FAIL_ERRNO(err, "open directory '%s'", name);
+		goto rollback;
+	}
 	*out_fd = fd;
 	fd = -1;
 	return LS_OK;
+rollback:
+	(void)unlinkat(dir_fd, name, AT_REMOVEDIR); /* the failure before is the one to report */
+	return err ? err->code : LS_E_IO;
 }
 
 enum ls_code ls_gendir_open_ca(int dir_fd, int *out_fd, struct ls_err *err)
@@ -110,14 +115,9 @@ enum ls_code ls_gendir_write(
 {
 	LS_CLEANUP(ls_gendir_done) struct ls_gendir dir = LS_GENDIR_CLOSED;
 
-	if (mkdirat(live_fd, name, DIR_MODE) != 0)
-		return LS_FAIL_ERRNO(err, "make directory '%s'", name);
-	if (ls_gendir_open(live_fd, name, &dir, err) != LS_OK)
+	LS_TRY(make_dir(live_fd, name, &dir.fd, err));
+	if (ls_gendir_open_ca(dir.fd, &dir.ca_fd, err) != LS_OK)
 		goto rollback;
-	if (fchmod(dir.fd, DIR_MODE) != 0) {
-		LS_FAIL_ERRNO(err, "set the mode of '%s'", name);
-		goto rollback;
-	}
 	if (fill(&dir, plan, err) != LS_OK)
 		goto rollback;
 	return LS_OK;

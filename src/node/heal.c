@@ -69,7 +69,7 @@ static enum ls_code remake(struct heal *heal, struct ls_err *err)
 	char tmp[LS_LIVE_DIR_SIZE];
 	struct stat st;
 
-	ls_links_tmp(tmp);
+	ls_links_tmp("dir", tmp);
 	if (fstatat(heal->live_fd, dir, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		unlinkat(heal->live_fd, dir, 0) != 0)
 		return LS_FAIL_ERRNO(err, "remove what stands in place of '%s'", dir);

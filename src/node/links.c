@@ -5,15 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sys/file.h"
 
 #define ENTRIES_MAX 65536
+#define REMAINS_S 60
 
-void ls_links_tmp(char out[LS_LIVE_DIR_SIZE])
+void ls_links_tmp(const char *what, char out[LS_LIVE_DIR_SIZE])
 {
-	(void)snprintf(out, LS_LIVE_DIR_SIZE, LS_LINKS_TMP_PREFIX "%d", (int)gettid());
+	(void)snprintf(out, LS_LIVE_DIR_SIZE, LS_LINKS_TMP_PREFIX "%d-%s", (int)gettid(), what);
 }
 
 const char *ls_links_base(const struct ls_live_file *file)
@@ -37,7 +39,8 @@ enum ls_code ls_links_displace(int dir_fd, const char *name, struct ls_err *err)
 
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode))
 		return LS_OK;
-	(void)snprintf(aside, sizeof aside, LS_LINKS_TMP_PREFIX "dir-%lld", (long long)ls_now_ms());
+	(void)snprintf(
+		aside, sizeof aside, LS_LINKS_TMP_PREFIX "aside-%lld", (long long)ls_now_ms());
 	if (renameat(dir_fd, name, dir_fd, aside) != 0)
 		return LS_FAIL_ERRNO(err, "move directory '%s' aside", name);
 	return LS_OK;
@@ -47,7 +50,7 @@ enum ls_code ls_links_put(int dir_fd, const char *target, const char *name, stru
 {
 	char tmp[LS_LIVE_DIR_SIZE];
 
-	ls_links_tmp(tmp);
+	ls_links_tmp("link", tmp);
 	LS_TRY(ls_links_displace(dir_fd, name, err));
 	return ls_link_replace(dir_fd, target, tmp, name, err);
 }
@@ -85,6 +88,24 @@ static bool plan_has(const struct ls_live_plan *plan, bool ca, const char *base)
 	return false;
 }
 
+static bool is_old_remains(int dir_fd, const char *name)
+{
+	struct stat st;
+
+	return ls_has_prefix(name, LS_LINKS_TMP_PREFIX) &&
+	       fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       ls_now_s() - (int64_t)st.st_mtime > REMAINS_S;
+}
+
+enum ls_code ls_links_remove_any(int dir_fd, const char *name, struct ls_err *err)
+{
+	struct stat st;
+
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
+		return ls_file_remove(dir_fd, name, err);
+	return ls_dir_remove(dir_fd, name, err);
+}
+
 enum ls_code ls_links_tidy(int dir_fd, const struct ls_live_plan *plan, bool ca, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_strv) char **names = NULL;
@@ -93,11 +114,10 @@ enum ls_code ls_links_tidy(int dir_fd, const struct ls_live_plan *plan, bool ca,
 	for (size_t i = 0; i < ls_strv_count(names); i++) {
 		LS_CLEANUP(ls_free_str)
 		char *ours = ls_format("%s%s", ca ? "../..data/ca/" : "..data/", names[i]);
+		bool orphan = !plan_has(plan, ca, names[i]) && ls_links_is(dir_fd, names[i], ours);
 
-		if (plan_has(plan, ca, names[i]) || !ls_links_is(dir_fd, names[i], ours))
-			continue;
-		if (unlinkat(dir_fd, names[i], 0) != 0 && errno != ENOENT)
-			return LS_FAIL_ERRNO(err, "remove link '%s'", names[i]);
+		if (orphan || is_old_remains(dir_fd, names[i]))
+			LS_TRY(ls_links_remove_any(dir_fd, names[i], err));
 	}
 	return LS_OK;
 }

@@ -14,7 +14,6 @@
 #include "pki/credential.h"
 #include "sys/file.h"
 
-#define REMAINS_S 60 /* younger temporaries may belong to a healing that runs now */
 #define CERT_BYTES_MAX (1024 * 1024)
 #define ENTRIES_MAX 65536
 
@@ -46,12 +45,12 @@ static bool full_or_read_only(int errnum)
 static enum ls_code test_rename(int fd, const char *path, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_str) char *target = NULL;
-	char a[32], b[32];
+	char a[LS_LIVE_DIR_SIZE], b[LS_LIVE_DIR_SIZE];
 	bool works;
 	int why;
 
-	(void)snprintf(a, sizeof a, LS_LINKS_TMP_PREFIX "%d-a", (int)gettid());
-	(void)snprintf(b, sizeof b, LS_LINKS_TMP_PREFIX "%d-b", (int)gettid());
+	ls_links_tmp("a", a);
+	ls_links_tmp("b", b);
 	(void)unlinkat(fd, a, 0); /* remains of a crash */
 	(void)unlinkat(fd, b, 0);
 	works = symlinkat("1", fd, a) == 0 && symlinkat("2", fd, b) == 0 &&
@@ -110,16 +109,6 @@ enum ls_code ls_live_current(struct ls_live *live, char out[LS_LIVE_DIR_SIZE], s
 	return LS_OK;
 }
 
-/* A directory with what is in it, or whatever else has that name. */
-static enum ls_code remove_any(int fd, const char *name, struct ls_err *err)
-{
-	struct stat st;
-
-	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
-		return ls_file_remove(fd, name, err);
-	return ls_dir_remove(fd, name, err);
-}
-
 static bool is_current(struct ls_live *live, const char *dir)
 {
 	char current[LS_LIVE_DIR_SIZE];
@@ -146,7 +135,7 @@ static enum ls_code stage_dir(
 	/* Services read from it: it cannot be made anew, only mended. */
 	if (is_current(live, plan->dir))
 		return ls_live_heal(live, plan, NULL, NULL, &healed, err);
-	LS_TRY(remove_any(live->fd, plan->dir, err));
+	LS_TRY(ls_links_remove_any(live->fd, plan->dir, err));
 	LS_TRY(ls_gendir_write(live->fd, plan->dir, plan, err));
 	*out_fresh = true;
 	return LS_OK;
@@ -210,15 +199,6 @@ static bool same(const char *name, const char *keep)
 	return keep && strcmp(name, keep) == 0;
 }
 
-static bool is_old_remains(int fd, const char *name)
-{
-	struct stat st;
-
-	return ls_has_prefix(name, LS_LINKS_TMP_PREFIX) &&
-	       fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       ls_now_s() - (int64_t)st.st_mtime > REMAINS_S;
-}
-
 /* A link to a directory that is gone, or that is live already, prepares nothing. */
 static enum ls_code tidy_next(struct ls_live *live, struct ls_err *err)
 {
@@ -248,8 +228,8 @@ enum ls_code ls_live_tidy(struct ls_live *live, const struct ls_live_plan *plan,
 		bool kept = same(name, keep_a) || same(name, keep_b) || same(name, plan->dir) ||
 			    (rc == LS_OK && same(name, current));
 
-		if ((ls_live_dir_valid(name) && !kept) || is_old_remains(live->fd, name))
-			LS_TRY(remove_any(live->fd, name, err));
+		if (ls_live_dir_valid(name) && !kept)
+			LS_TRY(ls_links_remove_any(live->fd, name, err));
 	}
 	LS_TRY(tidy_next(live, err));
 	LS_TRY(ls_links_tidy(live->fd, plan, false, err));

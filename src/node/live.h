@@ -19,25 +19,28 @@
 
 struct ls_live;
 /* Opens the live directory, making it (0755) if absent. LS_E_REFUSED: its file system cannot rename
- * atomically over a link. */
+ * atomically over a link (tried each time; a full or read-only disk passes where ..data exists). */
 LS_CHECK enum ls_code ls_live_open(const char *path, struct ls_live **out, struct ls_err *err);
 void ls_live_free(struct ls_live **live);
 int ls_live_fd(const struct ls_live *live);
 
 /* Writes the plan's directory, synced, then the links that new components need and the temporary
  * link "..data.next". What an interrupted attempt left under that name is removed first; a
- * directory that is already right (checked file by file) is kept. On failure nothing of it remains.
- */
+ * directory that is already right (checked file by file) is kept and synced; one that is live and
+ * not right is mended in place, as ls_live_heal does without a callback. Links that exist, right or
+ * not, are left to healing. On failure nothing that was made remains. */
 LS_CHECK enum ls_code ls_live_stage(
 	struct ls_live *live, const struct ls_live_plan *plan, struct ls_err *err);
 /* Makes `dir` the live one: one rename, then a sync. Nothing to do when it is. If "..data.next"
  * does not name it, it is made first. */
 LS_CHECK enum ls_code ls_live_activate(struct ls_live *live, const char *dir, struct ls_err *err);
-/* The directory that ..data names; LS_E_NOT_FOUND: none yet. */
+/* The directory that ..data names; LS_E_NOT_FOUND: none yet; LS_E_DAMAGED: it names no generation's
+ * directory. */
 LS_CHECK enum ls_code ls_live_current(
 	struct ls_live *live, char out[LS_LIVE_DIR_SIZE], struct ls_err *err);
-/* Removes generation directories other than the two named (either may be NULL or ""), links of
- * components that the plan does not have, and remains of healing. */
+/* Removes generation directories other than the live one, the plan's and the two named (either may
+ * be NULL or ""), links of components that the plan does not have, and old remains of healing.
+ * LS_E_DAMAGED, and nothing removed: it cannot be told what is live. */
 LS_CHECK enum ls_code ls_live_tidy(struct ls_live *live, const struct ls_live_plan *plan,
 	const char *keep_a, const char *keep_b, struct ls_err *err);
 /* The hex SHA-256 of the leaf in the live <name>_cert.pem as read through ..data; LS_E_NOT_FOUND,
@@ -55,8 +58,11 @@ struct ls_live_foreign {
 /* Compares everything that services read with the plan and puts back what differs: links and ..data
  * by rename, files of the generation directory by rename of a fresh file. What was written is
  * handed to `on_foreign` before it is replaced (not for a removed file, and not for wrong modes or
- * ownership, which are only mended). *out_healed counts the mended things. A directory that is
- * missing altogether is staged anew. */
+ * ownership, which are only mended, nor for a second link to the right content); `on_foreign` may
+ * be NULL. Links are never followed and pipes never waited for. *out_healed counts the mended
+ * things, on failure too: the rest is healed although one cannot be, and the first failure is
+ * returned. A directory that is missing altogether is written anew. Entries that are not ours are
+ * left alone. */
 LS_CHECK enum ls_code ls_live_heal(struct ls_live *live, const struct ls_live_plan *plan,
 	void (*on_foreign)(void *arg, const struct ls_live_foreign *foreign), void *arg,
 	int *out_healed, struct ls_err *err);

@@ -425,7 +425,7 @@ static enum ls_code reload_haproxy(const struct ls_service *service, const struc
 rollback:
 	/* An open transaction would refuse the next one; that there is none is no failure. */
 	(void)!haproxy_say(endpoint, timeout_ms, "abort", name, "aborted", NULL);
-	return LS_WRAP(err, "reload");
+	return LS_WRAP(err, "socket '%s'", reload->target);
 }
 
 static enum ls_code reload_one(const struct ls_service *service, const struct ls_reload *reload,

@@ -25,7 +25,8 @@ struct ls_reload_about {
 /* Runs the template's `validate` against the staged directory: LOCKSTEP_CERT_PATH and _KEY_PATH
  * name the staged files, and where the system lets us (root, or a transient unit) the command also
  * sees the staged directory in place of the live one, so that a service's own configuration check
- * reads the staged files at their usual paths. LS_E_REFUSED with the command's last words. */
+ * reads the staged files at their usual paths. LS_E_REFUSED with the command's last words; another
+ * code: it could not be run. 30 seconds at most. */
 LS_CHECK enum ls_code ls_reload_validate(
 	const struct ls_service *service, const struct ls_reload_about *about, struct ls_err *err);
 /* Does each reload entry in order. A systemd unit that is not active is left alone: *out_warning

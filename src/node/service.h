@@ -3,8 +3,9 @@
  *
  * See CONTRACT "Template". Refused with file and line: unknown keys, an owner other than root (live
  * files stay root's), modes wider than 0644 for certificates and 0640 for keys, a relative command
- * path, an unknown signal, a bad endpoint, a component named otherwise than [a-z0-9_]{1,32}, a
- * second template for a component in one directory.
+ * path, an unknown signal, a bad endpoint, a component named otherwise than [a-z0-9_]{1,32} or so
+ * that its files would be another's (ending in _cert or _key), a second template for a component in
+ * one directory.
  */
 #ifndef LS_NODE_SERVICE_H
 #define LS_NODE_SERVICE_H
@@ -49,7 +50,7 @@ struct ls_service {
 	char component[LS_NAME_MAX + 1];
 	char *path; /* of the template file */
 	struct ls_issue issue;
-	char *group; /* of key files; NULL: left alone */
+	char *group; /* of the component's files; NULL: left alone */
 	mode_t cert_mode, key_mode;
 	char **validate; /* NULL: none */
 	struct ls_reload *reloads;
@@ -64,8 +65,9 @@ struct ls_services {
 };
 
 void ls_services_done(struct ls_services *services);
-/* Reads *.conf of the template directories; the first directory that has a file of a name shadows
- * the others. `fqdn` for ${fqdn} in serve.name, may be NULL. */
+/* Reads *.conf of the template directories, hidden files apart; the first directory that has a file
+ * of a name, or a template of a component, shadows the others. `fqdn` for ${fqdn} in serve.name;
+ * with NULL such a name is left out. */
 LS_CHECK enum ls_code ls_services_load(const struct ls_paths *paths, const char *fqdn,
 	struct ls_services *out, struct ls_err *err);
 const struct ls_service *ls_services_find(

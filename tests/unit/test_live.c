@@ -52,7 +52,7 @@ END_TEST
 
 START_TEST(modes_do_not_depend_on_the_umask)
 {
-	static const mode_t masks[] = { 0, 022, 077, 0777 };
+	static const mode_t masks[] = { 0, 022, 077, 0177 };
 
 	for (size_t i = 0; i < LS_COUNT(masks); i++) {
 		LS_CLEANUP(ls_live_plan_free)
@@ -211,6 +211,34 @@ START_TEST(a_key_is_never_wider_than_its_mode_not_for_an_instant)
 	(void)umask(before);
 	finish(pid, report);
 	ck_assert_msg(report->bad == 0, "%ld of %ld looks", report->bad, report->looks);
+}
+END_TEST
+
+START_TEST(killed_at_any_instant_services_read_one_generation_and_the_next_attempt_ends)
+{
+	int shown = 1;
+
+	for (int tag = 1; tag <= 40; tag++) {
+		LS_CLEANUP(ls_live_plan_free)
+		struct ls_live_plan *plan = plan_of(tag, "proxy", "api");
+		struct timespec wait = { .tv_nsec = (long)tag * tag * 4000 };
+		pid_t pid = tag > 1 ? fork() : -1;
+
+		if (pid == 0)
+			_exit(ls_live_stage(live, plan, NULL) != LS_OK ||
+				ls_live_activate(live, plan->dir, NULL) != LS_OK);
+		if (pid > 0) {
+			(void)nanosleep(&wait, NULL);
+			(void)kill(pid, SIGKILL);
+			ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+			shown = tag_in(ls_live_fd(live), "proxy_cert.pem", "chain of proxy %d\n");
+			ck_assert(shown == tag || shown == tag - 1);
+			all_right(shown);
+		}
+		ck_ok(ls_live_stage(live, plan, &err));
+		ck_ok(ls_live_activate(live, plan->dir, &err));
+		all_right(tag);
+	}
 }
 END_TEST
 
@@ -480,6 +508,7 @@ END_TEST
 LS_TEST_MAIN_FIXTURE("live", setup, teardown, staging_changes_nothing_that_services_read,
 	modes_do_not_depend_on_the_umask, a_reader_in_a_tight_loop_sees_only_whole_matching_pairs,
 	a_key_is_never_wider_than_its_mode_not_for_an_instant, an_interrupted_staging_is_begun_anew,
+	killed_at_any_instant_services_read_one_generation_and_the_next_attempt_ends,
 	a_directory_that_is_right_is_kept_and_a_live_one_is_never_removed,
 	activation_of_what_is_not_there_changes_nothing,
 	a_staging_that_cannot_be_written_leaves_nothing_behind,
