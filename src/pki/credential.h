@@ -4,22 +4,27 @@
  * Pure but for OpenSSL: no files, no clock. A refusal is LS_E_REFUSED and one line: "FILE: RULE:
  * found VALUE, wanted VALUE (RFC … section …)". Nothing of a private key gets into an error.
  *
- * The rules, in this order: total size (policy.intake_bytes_max); PEM parses, at least one
- * certificate (at most 16), each block well-formed DER; exactly one leaf: the first certificate, or
- * the only one that no other of the set was issued by when the order is wrong and only one order is
- * possible; every other certificate lies on the leaf's path (else refused, naming its subject); a
- * self-signed root at the end is taken off the served chain and kept as trust; each signature on
- * the path verifies; issuers have CA:TRUE and keyCertSign where KU is present (RFC 5280
- * section 4.2.1.9, 4.2.1.3); not expired, not before the future, for each certificate of the path
- * (a future NotBefore up to 5 minutes ahead is tolerated); leaf is not a CA (basicConstraints
- * CA:TRUE is refused; a self-signed leaf must be CA:FALSE or without the extension); key strength
- * of each certificate; signature digest of each signature but a self-signed one's; lifetime
- * (days_max) of the leaf; KU of the leaf has digitalSignature if present; EKU of the leaf has each
- * of policy.eku (and clientAuth for component "syncer") (RFC 5280 section 4.2.1.12); unknown
- * critical extensions in the leaf or chain are refused (RFC 5280 section 4.2); SAN present (RFC
- * 6125/9525: CN is not looked at) and covering each wanted name (policy.san: warning or refusal;
- * "*.x" is covered only by the same wildcard or, for a plain name, by one wildcard label); the
- * private key matches the leaf.
+ * The rules, in this order:
+ *  - total size (policy.intake_bytes_max); PEM parses, at least one certificate (at most 16
+ * blocks), each well-formed DER to the last byte; a certificate that comes twice is dropped;
+ *  - exactly one leaf: the first certificate, or, when that one issued another, the only one that
+ *    issued none; every other certificate lies on the leaf's path (else refused, naming its
+ *    subject); a self-signed root at the end is taken off the served chain and kept as trust;
+ *  - each signature on the path verifies, a self-signed one's too;
+ *  - issuers have CA:TRUE, and keyCertSign where KU is present (RFC 5280 section 4.2.1.9, 4.2.1.3);
+ *  - each certificate of the path, the root too, is not expired and not before the future (a
+ *    NotBefore up to 5 minutes ahead is tolerated);
+ *  - the leaf is not a CA (CA:TRUE is refused, self-signed or not);
+ *  - key strength of each certificate; signature digest of each but a self-signed one;
+ *  - lifetime of the leaf (days_max; LS_BACKDATE_S more is tolerated, as CAs backdate);
+ *  - KU of the leaf has digitalSignature if present; EKU of the leaf has each of policy.eku, and
+ *    clientAuth for component "syncer" (RFC 5280 section 4.2.1.12); an absent EKU has none;
+ *  - no unknown critical extension in leaf or chain (RFC 5280 section 4.2);
+ *  - what else RFC 5280 section 6.1 asks of a path: path lengths, name constraints;
+ *  - SAN present whatever the policy (RFC 9525: CN is not looked at) and covering each wanted name
+ *    (policy.san: warning or refusal); "*.x" is covered only by the same wildcard, a plain name
+ * also by one wildcard label;
+ *  - the private key matches the leaf and signs for it.
  */
 #ifndef LS_PKI_CREDENTIAL_H
 #define LS_PKI_CREDENTIAL_H
@@ -62,7 +67,7 @@ struct ls_credential_input {
 	const char *component;
 	struct ls_named_bytes cert;  /* required; may hold chain, root and key as well */
 	struct ls_named_bytes chain; /* further certificates */
-	struct ls_named_bytes key;   /* a key in `cert` is used when this is not given */
+	struct ls_named_bytes key;   /* a key in `cert` is used only when this is not given */
 	struct ls_bytes passphrase;
 	char *const *wanted_sans; /* the names that the SAN should cover, "DNS:…"; may be NULL */
 	int64_t now_s;

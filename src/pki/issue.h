@@ -2,8 +2,9 @@
  *
  * `${fqdn}`, `${cluster}` and `${node}` in subject and SANs are put in when a certificate is made,
  * so the state keeps the template as written. Certificates follow RFC 5280: version 3, positive
- * serial of 16 random bytes (section 4.1.2.2), SKI (4.2.1.2), no AKI in a self-signed one
- * (4.2.1.1), KU digitalSignature (+ keyEncipherment for RSA), CA:FALSE, EKU, SAN.
+ * serial of 16 random bytes (section 4.1.2.2), SKI (4.2.1.2, by RFC 7093), no AKI in a self-signed
+ * one (4.2.1.1), KU digitalSignature (+ keyEncipherment for RSA), CA:FALSE, EKU, SAN. A CN that
+ * gets longer than 64 characters is left out: names are in the SAN.
  */
 #ifndef LS_PKI_ISSUE_H
 #define LS_PKI_ISSUE_H
@@ -45,7 +46,7 @@ void ls_issue_done(struct ls_issue *issue);
 void ls_issue_copy(struct ls_issue *to, const struct ls_issue *from);
 /* Reads `component`, `subject`, `san`, `key`, `days`, `eku` of a template's root group; checks each
  * value (names, SAN syntax, key spec, 1 to 36500 days, known EKUs, unknown ${variables}); other
- * members are the caller's affair. */
+ * members are the caller's affair. Absent key, days and eku are "ec:P-256", 365 and both usages. */
 LS_CHECK enum ls_code ls_issue_from_conf(
 	const struct ls_conf_node *root, struct ls_issue *out, struct ls_err *err);
 json_t *ls_issue_to_json(const struct ls_issue *issue); /* new reference */
@@ -54,7 +55,8 @@ LS_CHECK enum ls_code ls_issue_from_json(
 /* The SANs with variables put in, NULL-ended; the caller frees them. */
 char **ls_issue_sans(const struct ls_issue *issue, const struct ls_issue_vars *vars);
 
-/* A self-signed leaf in PEM, valid from now_s - LS_BACKDATE_S for `days` days from now_s. */
+/* A self-signed leaf in PEM, valid from now_s - LS_BACKDATE_S for `days` days from now_s.
+ * LS_E_REFUSED: with the variables put in a name is none any more, or days are out of range. */
 LS_CHECK enum ls_code ls_issue_self_signed(const struct ls_issue *issue,
 	const struct ls_issue_vars *vars, int64_t days, struct evp_pkey_st *key, int64_t now_s,
 	struct ls_buf *out_pem, struct ls_err *err);

@@ -15,6 +15,8 @@
 #include "pki/ossl.h"
 #include "pki/pem.h"
 
+#define ITERATIONS_MAX 10000000 /* some seconds; a file could ask for hours */
+
 /* What the parser takes, with the names that OpenSSL has for the curves. */
 static const struct {
 	const char *text;
@@ -157,12 +159,13 @@ static enum ls_code refuse_key(const struct ls_pem *pem, struct ls_err *err)
 static enum ls_code refuse_passphrase(
 	const struct ls_pem *pem, struct ls_bytes passphrase, struct ls_err *err)
 {
-	ERR_clear_error();
+	const char *reason = ls_ossl_reason();
+
 	if (passphrase.len)
 		return LS_FAIL(err, LS_E_REFUSED,
-			"%s: private key: found an encrypted key that the passphrase does not "
-			"open, wanted the key's passphrase",
-			pem->name);
+			"%s: private key: found an encrypted key that the passphrase does not open "
+			"(%s), wanted the key's passphrase",
+			pem->name, reason);
 	(void)LS_FAIL(err, LS_E_REFUSED,
 		"%s: private key: found an encrypted key, wanted an unencrypted one or its "
 		"passphrase",
@@ -189,6 +192,41 @@ static enum ls_code read_p8(const struct ls_pem *pem, EVP_PKEY **out, struct ls_
 	return from_p8(pem, p8, out, err);
 }
 
+static int64_t integer_value(const ASN1_INTEGER *integer)
+{
+	int64_t value;
+
+	return integer && ASN1_INTEGER_get_int64(&value, integer) == 1 ? value : INT64_MAX;
+}
+
+/* Of the function that makes a key from the passphrase; 0 when it has none (scrypt, which OpenSSL
+ * bounds itself) or its parameters cannot be read (PKCS8_decrypt says so). */
+static int64_t iterations(const X509_SIG *sig)
+{
+	const X509_ALGOR *algorithm;
+	PBE2PARAM *pbes2 = NULL;
+	PBKDF2PARAM *pbkdf2 = NULL;
+	PBEPARAM *pbe = NULL;
+	int64_t count = 0;
+
+	X509_SIG_get0(sig, &algorithm, NULL);
+	if (OBJ_obj2nid(algorithm->algorithm) != NID_pbes2)
+		pbe = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBEPARAM), algorithm->parameter);
+	else
+		pbes2 = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBE2PARAM), algorithm->parameter);
+	if (pbes2 && OBJ_obj2nid(pbes2->keyfunc->algorithm) == NID_id_pbkdf2)
+		pbkdf2 = ASN1_TYPE_unpack_sequence(
+			ASN1_ITEM_rptr(PBKDF2PARAM), pbes2->keyfunc->parameter);
+	if (pbe)
+		count = integer_value(pbe->iter);
+	if (pbkdf2)
+		count = integer_value(pbkdf2->iter);
+	PBEPARAM_free(pbe);
+	PBE2PARAM_free(pbes2);
+	PBKDF2PARAM_free(pbkdf2);
+	return count;
+}
+
 static enum ls_code read_encrypted_p8(
 	const struct ls_pem *pem, struct ls_bytes passphrase, EVP_PKEY **out, struct ls_err *err)
 {
@@ -201,6 +239,11 @@ static enum ls_code read_encrypted_p8(
 	sig = d2i_X509_SIG(NULL, &at, (long)pem->der_len);
 	if (!sig || at != pem->der + pem->der_len)
 		return refuse_key(pem, err);
+	if (iterations(sig) > ITERATIONS_MAX)
+		return LS_FAIL(err, LS_E_REFUSED,
+			"%s: private key: found a key encrypted with %lld iterations, wanted at "
+			"most %d",
+			pem->name, (long long)iterations(sig), ITERATIONS_MAX);
 	p8 = PKCS8_decrypt(sig, passphrase.data, (int)passphrase.len);
 	if (!p8)
 		return refuse_passphrase(pem, passphrase, err);

@@ -16,8 +16,8 @@ enum ls_key_type { LS_KEY_EC, LS_KEY_RSA, LS_KEY_ED25519, LS_KEY_OTHER };
 struct ls_key_spec {
 	enum ls_key_type type;
 	int bits;       /* of an RSA modulus; of an EC field */
-	char curve[16]; /* "P-256", "P-384", "P-521"; for other curves OpenSSL's short name; else
-			   empty */
+	char curve[16]; /* "P-256", "P-384", "P-521"; for other curves OpenSSL's short name, empty
+			   for one that is spelled out by its numbers; for LS_KEY_OTHER the type */
 };
 
 /* "ec:P-256", "ec:P-384", "ec:P-521", "rsa:2048", "rsa:3072", "rsa:4096", "ed25519"; all else is

@@ -1,6 +1,8 @@
 /* Keys: every form that tools write is read, and nothing else; no secret gets into words. */
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/pkcs12.h>
+#include <openssl/x509.h>
 #include <string.h>
 
 #include "pki/key.h"
@@ -236,6 +238,39 @@ START_TEST(encrypted_keys_need_their_passphrase)
 }
 END_TEST
 
+START_TEST(a_passphrase_may_not_cost_hours)
+{
+	EVP_PKEY *key = make("ec:P-256");
+	PKCS8_PRIV_KEY_INFO *p8 = EVP_PKEY2PKCS8(key);
+	X509_SIG *sig = PKCS8_encrypt(-1, EVP_aes_256_cbc(), "sesame", 6, NULL, 0, 0x7654, p8);
+	struct ls_buf pem = { 0 };
+	unsigned char *der = NULL, more[512], *at;
+	int len = i2d_X509_SIG(sig, &der);
+	BIO *bio = BIO_new(BIO_s_mem());
+
+	/* 0x7654 iterations become 0x7654xxxx: two bytes go in, and each length around them grows.
+	 */
+	at = memmem(der, (size_t)len, "\x02\x02\x76\x54", 4);
+	ck_assert_ptr_nonnull(at);
+	memcpy(more, der, (size_t)(at - der));
+	memcpy(more + (at - der), "\x02\x04\x76\x54\x76\x54", 6);
+	memcpy(more + (at - der) + 6, at + 4, (size_t)(len - (at - der) - 4));
+	more[2] += 2;  /* EncryptedPrivateKeyInfo, 30 81 xx */
+	more[4] += 2;  /* AlgorithmIdentifier of PBES2 */
+	more[17] += 2; /* its parameters */
+	more[19] += 2; /* AlgorithmIdentifier of PBKDF2 */
+	more[32] += 2; /* its parameters */
+	PEM_write_bio(bio, "ENCRYPTED PRIVATE KEY", "", more, len + 2);
+	take(bio, &pem);
+	refused(&pem, "sesame", "found a key encrypted with 1985246804 iterations, wanted at most");
+	OPENSSL_free(der);
+	X509_SIG_free(sig);
+	PKCS8_PRIV_KEY_INFO_free(p8);
+	ls_buf_done(&pem);
+	ls_key_free(&key);
+}
+END_TEST
+
 START_TEST(one_key_and_only_one)
 {
 	EVP_PKEY *key = make("ec:P-256");
@@ -332,5 +367,5 @@ LS_TEST_MAIN("key", spellings_go_both_ways_and_all_else_is_refused,
 	a_made_key_is_what_was_asked_for, foreign_keys_are_described_by_name,
 	a_curve_spelled_out_by_its_numbers_is_not_the_named_one, what_is_written_is_read_again,
 	older_forms_are_read, line_ends_and_text_between_do_not_matter,
-	encrypted_keys_need_their_passphrase, one_key_and_only_one, damaged_blocks_are_refused,
-	bytes_behind_the_key_are_refused, an_id_is_of_the_public_half)
+	encrypted_keys_need_their_passphrase, a_passphrase_may_not_cost_hours, one_key_and_only_one,
+	damaged_blocks_are_refused, bytes_behind_the_key_are_refused, an_id_is_of_the_public_half)
