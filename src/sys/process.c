@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -77,11 +79,18 @@ static enum ls_code make_pipes(struct run *run, int *child_in, int *child_out, s
 	return LS_OK;
 }
 
-static int spawn(struct run *run, const struct ls_process *process, int child_in, int child_out)
+static char *const *environment(const struct ls_process *process)
 {
 	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 	static char lang[] = "LANG=C";
 	static char *const bare[] = { path, lang, NULL };
+
+	return process->envp ? process->envp : bare;
+}
+
+static int spawn_plain(
+	struct run *run, const struct ls_process *process, int child_in, int child_out)
+{
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t all, none;
@@ -110,10 +119,89 @@ static int spawn(struct run *run, const struct ls_process *process, int child_in
 	rc = rc ?: posix_spawnattr_setsigmask(&attr, &none);
 	rc = rc
 		     ?: posix_spawn(&run->pid, process->argv[0], &actions, &attr, process->argv,
-				process->envp ? process->envp : bare);
+				environment(process));
 	(void)posix_spawnattr_destroy(&attr);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	return rc;
+}
+
+/* In the child: the files look different from here on, for it and what it starts. Without the
+ * privilege for that nothing has changed. */
+static void bind_view(const char *from, const char *to)
+{
+	if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+		mount(from, to, NULL, MS_BIND, NULL) != 0)
+		return;
+	(void)mount(NULL, to, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL); /* best effort */
+}
+
+/* The child of a fork in a program with threads: async-signal-safe calls only, no locks, no heap.
+ */
+static _Noreturn void become(const struct ls_process *process, char *const *envp, int child_in,
+	int child_out, int report_fd)
+{
+	struct sigaction deflt = { .sa_handler = SIG_DFL };
+	sigset_t none;
+	int why;
+
+	(void)setpgid(0, 0); /* the parent does it as well: whoever is first */
+	for (int signum = 1; signum < NSIG; signum++)
+		(void)sigaction(signum, &deflt, NULL); /* some cannot be changed, nor need it */
+	bind_view(process->bind_from, process->bind_to);
+	if (dup2(child_in, STDIN_FILENO) >= 0 && dup2(child_out, STDOUT_FILENO) >= 0 &&
+		dup2(child_out, STDERR_FILENO) >= 0 &&
+		close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0) {
+		(void)sigemptyset(&none);
+		(void)sigprocmask(SIG_SETMASK, &none, NULL);
+		(void)execve(process->argv[0], process->argv, envp);
+	}
+	why = errno;
+	(void)!write(report_fd, &why, sizeof why); /* nobody else is left to tell */
+	_exit(127);
+}
+
+/* posix_spawn cannot give the child another view of the files. */
+static int spawn_bound(
+	struct run *run, const struct ls_process *process, int child_in, int child_out)
+{
+	char *const *envp = environment(process);
+	sigset_t all, before;
+	int report[2], why = 0;
+	ssize_t n;
+
+	if (pipe2(report, O_CLOEXEC) != 0)
+		return errno;
+	(void)sigfillset(&all);
+	/* No handler of this program may run in the child. */
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	run->pid = fork();
+	if (run->pid == 0) {
+		if (move_up(&report[1]))
+			become(process, envp, child_in, child_out, report[1]);
+		_exit(127);
+	}
+	why = run->pid < 0 ? errno : 0;
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	ls_fd_close(&report[1]);
+	if (why == 0) {
+		(void)setpgid(run->pid, run->pid); /* fails once the child did it and went on */
+		do
+			n = read(report[0], &why, sizeof why);
+		while (n < 0 && errno == EINTR);
+		if (n != sizeof why)
+			why = 0; /* closed by execve */
+		else
+			(void)waitpid(run->pid, NULL, 0);
+	}
+	ls_fd_close(&report[0]);
+	return why;
+}
+
+static int spawn(struct run *run, const struct ls_process *process, int child_in, int child_out)
+{
+	if (process->bind_from && process->bind_to)
+		return spawn_bound(run, process, child_in, child_out);
+	return spawn_plain(run, process, child_in, child_out);
 }
 
 /* A command that closes its input early must not end this program by SIGPIPE, and other threads'

@@ -1,10 +1,10 @@
 /* process -- runs a command to its end: no shell, its own process group, a time limit, bounded
  * output.
  *
- * Blocking; for the worker thread and the command line. Safe in a program with threads.
- * All descriptors but 0, 1, 2 are closed in the child; signals are reset. On the
- * time limit the whole group gets SIGTERM, after 2 s SIGKILL. A background child that outlives the
- * command is left alone and not read from any more. SIGCHLD must not be ignored in this program.
+ * Blocking; for the worker thread and the command line. Safe in a program with threads. All
+ * descriptors but 0, 1, 2 are closed in the child; signals are reset. On the time limit the whole
+ * group gets SIGTERM, after 2 s SIGKILL. A background child that outlives the command is left alone
+ * and not read from any more. SIGCHLD must not be ignored in this program.
  */
 #ifndef LS_SYS_PROCESS_H
 #define LS_SYS_PROCESS_H

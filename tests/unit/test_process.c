@@ -220,10 +220,52 @@ START_TEST(the_last_line_is_made_safe_for_logs)
 }
 END_TEST
 
+/* A command that sees one directory in place of another starts and ends like any other. Without the
+ * right to mount it runs without that view, as promised. */
+START_TEST(a_bound_directory_is_seen_by_the_command_alone_and_only_read)
+{
+	char from[] = "/tmp/ls-bind-XXXXXX", to[] = "/tmp/ls-bind-XXXXXX", script[128];
+	char sh[] = "/bin/sh", dash_c[] = "-c", none[] = "/no/such/command";
+	char *argv[] = { sh, dash_c, script, NULL };
+	struct ls_process process = { .argv = argv,
+		.timeout_ms = 20000,
+		.output_max = 1000,
+		.bind_from = mkdtemp(from),
+		.bind_to = mkdtemp(to) };
+	char *seen;
+
+	(void)snprintf(
+		script, sizeof script, "touch %s/x; ls -A %s; ls /proc/self/fd | wc -w", from, to);
+	ck_ok(ls_process_run(&process, &result, &err));
+	ck_assert_int_eq(result.exit_status, 0);
+	/* 0, 1, 2 and the one that ls opens */
+	ck_assert_str_eq(output(), geteuid() == 0 ? "x\n4\n" : "4\n");
+	ls_process_result_done(&result);
+	(void)snprintf(script, sizeof script, "touch %s/y", to);
+	ck_ok(ls_process_run(&process, &result, &err));
+	ck_assert(geteuid() != 0 || result.exit_status != 0);
+	ls_process_result_done(&result);
+	argv[0] = none;
+	ck_code(ls_process_run(&process, &result, &err), LS_E_NOT_FOUND);
+	seen = ls_format("%s/x", to);
+	ck_assert_int_ne(access(seen, F_OK), 0);
+	free(seen);
+	seen = ls_format("%s/x", from);
+	ck_assert_int_eq(unlink(seen), 0);
+	free(seen);
+	seen = ls_format("%s/y", to);
+	(void)unlink(seen); /* there only without the right to mount */
+	free(seen);
+	ck_assert_int_eq(rmdir(from), 0);
+	ck_assert_int_eq(rmdir(to), 0);
+}
+END_TEST
+
 LS_TEST_MAIN_FIXTURE("process", setup, teardown, status_and_output_come_back,
 	what_cannot_be_started_says_so, more_output_than_is_kept_blocks_nobody,
 	input_and_output_larger_than_a_pipe_do_not_deadlock, without_input_it_reads_the_end,
 	the_time_limit_ends_the_whole_group, who_ignores_the_polite_signal_is_killed,
 	a_grandchild_that_keeps_the_pipe_holds_nobody,
 	descriptors_signals_and_environment_are_clean,
-	it_works_in_a_program_without_standard_streams, the_last_line_is_made_safe_for_logs)
+	it_works_in_a_program_without_standard_streams, the_last_line_is_made_safe_for_logs,
+	a_bound_directory_is_seen_by_the_command_alone_and_only_read)
