@@ -2,18 +2,24 @@
  * tree.
  *
  * The files (DESIGN 1; JSON is written sorted, indented by 2, ending in a newline, so that equal
- * states give equal trees): format                          "1\n" cluster/cluster.json {"cluster",
- * "fqdn", "id"} cluster/ca.pem  cluster/ca-key.cms cluster/nodes/<name>.json       {"name",
- * "signing_cert", "wrapping_cert", "joined"} cluster/kek.json                {"epoch", "epochs":
- * [{"epoch", "check"}]} components/<name>/chain.pem     leaf, then intermediates
- *   components/<name>/key.cms       sealed PKCS#8
- *   components/<name>/template.json the issuing part
- *   components/<name>/credential.json {"origin": "generated" | "installed"}
- *   pending/<name>/key.cms  pending/<name>/request.pem   an open CSR
- *   trust/<name>.pem                what a client of the component needs to trust; absent when
- * unknown policy.json  settings.json Reading refuses (LS_E_DAMAGED) unknown entries, missing ones,
- * names outside [a-z0-9_]{1,32}, files over 1 MiB, and any object that is a clear private key.
- * Nothing in here names a command, a path or a user. Pure: no I/O.
+ * states give equal trees):
+ *  - format: "1\n"
+ *  - cluster/cluster.json: {"cluster", "fqdn", "id"}
+ *  - cluster/ca.pem, cluster/ca-key.cms
+ *  - cluster/nodes/<name>.json: {"name", "signing_cert", "wrapping_cert", "joined"}
+ *  - cluster/kek.json: {"epoch", "epochs": [{"epoch", "check"}]}
+ *  - components/<name>/chain.pem: leaf, then intermediates
+ *  - components/<name>/key.cms: sealed PKCS#8
+ *  - components/<name>/template.json: the issuing part
+ *  - components/<name>/credential.json: {"origin": "generated" | "installed"}
+ *  - pending/<name>/key.cms, pending/<name>/request.pem: an open CSR
+ *  - trust/<name>.pem: what a client of the component needs to trust; absent when unknown
+ *  - policy.json, settings.json
+ *
+ * Reading refuses (LS_E_DAMAGED) unknown entries, missing ones, names outside [a-z0-9_]{1,32},
+ * files over 1 MiB, any file that holds a clear private key, a state without members, and any file
+ * that is not byte for byte what would be written. A .pem or .cms file is PEM blocks of its one
+ * label and nothing else. Nothing in here names a command, a path or a user. Pure: no I/O.
  */
 #ifndef LS_HISTORY_STATE_H
 #define LS_HISTORY_STATE_H
