@@ -69,8 +69,9 @@ LS_CHECK enum ls_code ls_history_head(
 	struct ls_history *history, struct ls_commit_id *out, struct ls_err *err);
 /* Builds and signs the commit of `state` on top of about->parent ("" for the first). Uses of
  * `about`: parent, restores, generation, time_s, author_*, committer_*, subject, cause and the
- * vectors. The pack holds exactly the objects that the parent's history lacks. Writes nothing to
- * disk. */
+ * vectors. The pack holds exactly the objects that the parent's tree lacks, so a node that has the
+ * parent can use it, whatever else we have. Writes nothing to disk. LS_E_REFUSED: a text that a
+ * commit cannot carry; LS_E_DAMAGED: a state that could not be read back. */
 LS_CHECK enum ls_code ls_history_compose(struct ls_history *history, const struct ls_state *state,
 	const struct ls_generation *about, const struct ls_signer *signer,
 	struct ls_commit_id *out_id, struct ls_buf *out_pack, struct ls_err *err);
@@ -78,13 +79,13 @@ LS_CHECK enum ls_code ls_history_compose(struct ls_history *history, const struc
 LS_CHECK enum ls_code ls_history_accept(struct ls_history *history, const struct ls_commit_id *id,
 	struct ls_bytes pack, struct ls_err *err);
 /* Takes back an accepted pack of a generation that was not decided, and refs/lockstep/next if it
- * names it. */
+ * names it. A pack that was merged with others stays. LS_E_REFUSED: the commit is on main. */
 LS_CHECK enum ls_code ls_history_discard(
 	struct ls_history *history, const struct ls_commit_id *id, struct ls_err *err);
 LS_CHECK enum ls_code ls_history_stage(
 	struct ls_history *history, const struct ls_commit_id *id, struct ls_err *err);
-/* Moves main to a staged commit; nothing to do when it is there already. When next is missing main
- * is written in the plain way. */
+/* Moves main to a staged commit; nothing to do when it is there already. When next is missing or
+ * names another commit, main is written in the plain way. */
 LS_CHECK enum ls_code ls_history_advance(
 	struct ls_history *history, const struct ls_commit_id *id, struct ls_err *err);
 
@@ -103,10 +104,11 @@ LS_CHECK enum ls_code ls_history_find(struct ls_history *history, const struct l
 LS_CHECK enum ls_code ls_history_judge(struct ls_history *history, const struct ls_commit_id *id,
 	struct ls_state *out_state, struct ls_err *err);
 /* Judges every commit from `head` to the root, reads every object they reach (each is hashed
- * again), and compares the root with `root`
- * ("" to leave that out). Linear: objects seen before are not read again. `progress` (may be NULL)
- * is called with done and total. On damage: LS_E_DAMAGED naming generation, commit and fault;
- * *out_count is the number that held from the head on. */
+ * again), and compares the root with `root` ("" to leave that out); then checks the checksums of
+ * packs and indexes and reads each loose object. Linear: of each generation only what differs from
+ * the one after it is read. `progress` (may be NULL) is called with done and total. On damage:
+ * LS_E_DAMAGED naming generation, commit and fault, or the file; *out_count is the number that held
+ * from the head on, and is set in any case. */
 LS_CHECK enum ls_code ls_history_verify(struct ls_history *history, const struct ls_commit_id *head,
 	const struct ls_commit_id *root, void (*progress)(void *arg, int64_t done, int64_t total),
 	void *arg, int64_t *out_count, struct ls_err *err);

@@ -1,0 +1,22 @@
+/* packs -- the files in objects/pack, one pack for each generation until they are merged.
+ *
+ * Private to src/history.
+ */
+#ifndef LS_HISTORY_PACKS_H
+#define LS_HISTORY_PACKS_H
+
+#include "history/repo.h"
+
+#define LS_PACKS_MAX 1000000
+
+/* Names of the packs' indexes, sorted; `fd` is objects/pack. */
+LS_CHECK enum ls_code ls_packs_list(int fd, char ***out, struct ls_err *err);
+/* Removes a pack with all that belongs to it, and the caches that could name it; the directory is
+ * not synced. */
+LS_CHECK enum ls_code ls_packs_remove(
+	const struct ls_history *history, int fd, const char *idx_name, struct ls_err *err);
+/* The objects of one pack. The caller frees *out. */
+LS_CHECK enum ls_code ls_packs_objects(const struct ls_history *history, const char *idx_name,
+	git_oid **out, size_t *out_count, struct ls_err *err);
+
+#endif

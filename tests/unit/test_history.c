@@ -1,0 +1,814 @@
+/* The history: what it takes, what it gives back, and what it finds out. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "history/history.h"
+#include "tests/unit/sample.h"
+
+static struct sample sample;
+static struct ls_history *history;
+static struct ls_commit_id none = { "" };
+static struct ls_err err;
+static char top[256], path[300];
+
+static int remove_one(const char *name, const struct stat *st, int kind, struct FTW *ftw)
+{
+	(void)st;
+	(void)kind;
+	(void)ftw;
+	return remove(name);
+}
+
+static void setup(void)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	(void)snprintf(top, sizeof top, "%s/lockstep-history.XXXXXX", tmp ? tmp : "/tmp");
+	ck_assert_ptr_nonnull(mkdtemp(top));
+	(void)snprintf(path, sizeof path, "%s/history.git", top);
+	sample_init(&sample);
+	ck_ok(ls_history_create(path, &err));
+	ck_ok(ls_history_open(path, &history, &err));
+}
+
+static void teardown(void)
+{
+	ls_history_free(&history);
+	sample_done(&sample);
+	(void)nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- making generations ---- */
+
+static struct ls_generation about_of(int64_t number, const struct ls_commit_id *parent)
+{
+	static char node[] = "n1", email[] = "n1@prod", author[] = "alice", mail[] = "alice@n1";
+	static char subject[] = "cert set proxy", cause[] = "operator";
+	static char proxy[] = "proxy";
+	static char *components[] = { proxy, NULL };
+
+	return (struct ls_generation){ .parent = *parent,
+		.generation = number,
+		.time_s = SAMPLE_NOW + number,
+		.author_name = author,
+		.author_email = mail,
+		.committer_name = node,
+		.committer_email = email,
+		.subject = subject,
+		.cause = cause,
+		.components = components };
+}
+
+/* Changes what a renewal would. */
+static void change(int64_t number)
+{
+	struct ls_component *proxy = ls_state_component(&sample.state, "proxy");
+	char text[64];
+
+	(void)snprintf(text, sizeof text, "key of generation %lld", (long long)number);
+	ck_ok(ls_seal(LS_BYTES_STR(text), ls_secret_bytes(&sample.kek), 1, &proxy->key_cms, &err));
+}
+
+static struct ls_commit_id compose(
+	const struct ls_generation *about, const struct ls_signer *signer, struct ls_buf *out_pack)
+{
+	struct ls_commit_id id = { "" };
+
+	ck_ok(ls_history_compose(history, &sample.state, about, signer, &id, out_pack, &err));
+	return id;
+}
+
+static struct ls_commit_id accept_new(
+	const struct ls_generation *about, const struct ls_signer *signer)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
+	struct ls_commit_id id = compose(about, signer, &pack);
+
+	ck_ok(ls_history_accept(history, &id, ls_buf_bytes(&pack), &err));
+	return id;
+}
+
+static struct ls_commit_id next(int64_t number, const struct ls_commit_id *parent)
+{
+	struct ls_generation about = about_of(number, parent);
+	struct ls_commit_id id;
+
+	change(number);
+	id = accept_new(&about, &sample.n1);
+	ck_ok(ls_history_stage(history, &id, &err));
+	ck_ok(ls_history_advance(history, &id, &err));
+	return id;
+}
+
+static struct ls_commit_id chain(int64_t count, struct ls_commit_id *out_root)
+{
+	struct ls_commit_id id = none;
+
+	for (int64_t i = 1; i <= count; i++) {
+		id = next(i, &id);
+		if (i == 1)
+			*out_root = id;
+	}
+	return id;
+}
+
+/* ---- looking at the disk ---- */
+
+static bool shell(const char *command)
+{
+	LS_CLEANUP(ls_free_str)
+	char *script = ls_format("cd '%s' && { %s\n} >'%s/out' 2>&1", path, command, top);
+	pid_t pid = fork();
+	int status = -1;
+
+	if (pid == 0) {
+		(void)execl("/bin/sh", "sh", "-c", script, (char *)NULL);
+		_exit(127);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static size_t count_files(const char *folder, const char *suffix)
+{
+	LS_CLEANUP(ls_free_str) char *name = ls_format("%s/%s", path, folder);
+	DIR *dir = opendir(name);
+	struct dirent *entry;
+	size_t n = 0;
+
+	ck_assert_ptr_nonnull(dir);
+	while ((entry = readdir(dir)))
+		if (entry->d_name[0] != '.' || entry->d_name[1] == 't')
+			n += strlen(entry->d_name) >= strlen(suffix) &&
+			     strcmp(entry->d_name + strlen(entry->d_name) - strlen(suffix),
+				     suffix) == 0;
+	(void)closedir(dir);
+	return n;
+}
+
+static void reopen(void)
+{
+	ls_history_free(&history);
+	ck_ok(ls_history_open(path, &history, &err));
+}
+
+static enum ls_code verify(
+	const struct ls_commit_id *head, const struct ls_commit_id *root, int64_t *out_count)
+{
+	return ls_history_verify(history, head, root, NULL, NULL, out_count, &err);
+}
+
+/* ---- tests ---- */
+
+START_TEST(an_empty_history_has_no_head_and_creating_repeats)
+{
+	struct ls_commit_id id;
+
+	ck_code(ls_history_head(history, &id, &err), LS_E_NOT_FOUND);
+	ck_ok(ls_history_create(path, &err));
+	ck_assert(shell("test $(git symbolic-ref HEAD) = refs/heads/main && git fsck --strict"));
+	/* As a process leaves it that died early. */
+	ck_assert(shell("rm HEAD config && rmdir refs/lockstep"));
+	ck_ok(ls_history_create(path, &err));
+	reopen();
+}
+END_TEST
+
+START_TEST(a_generation_reads_back_as_it_was_composed)
+{
+	LS_CLEANUP(ls_generation_done) struct ls_generation read = { 0 };
+	LS_CLEANUP(ls_state_done) struct ls_state state = { 0 };
+	LS_CLEANUP(ls_tree_done) struct ls_tree a = { 0 };
+	LS_CLEANUP(ls_tree_done) struct ls_tree b = { 0 };
+	char *both[] = { (char[]){ "api" }, (char[]){ "proxy" }, NULL };
+	char *old_sums[] = { (char[]){ "api=0123456789abcdef0123456789abcdef0123456789abcdef0123456"
+				       "789abcdef" },
+		NULL };
+	struct ls_commit_id first = next(1, &none), id, head;
+	struct ls_generation about = about_of(2, &first);
+
+	about.components = about.participants = about.away = both;
+	about.old_sha256 = about.new_sha256 = old_sums;
+	about.restores = first;
+	id = accept_new(&about, &sample.n1);
+	ck_ok(ls_history_read(history, &id, &read, &err));
+	ck_assert_int_eq(read.generation, 2);
+	ck_assert_int_eq(read.time_s, SAMPLE_NOW + 2);
+	ck_assert_str_eq(read.parent.hex, first.hex);
+	ck_assert_str_eq(read.restores.hex, first.hex);
+	ck_assert_str_eq(read.commit.hex, id.hex);
+	ck_assert_str_eq(read.author_name, "alice");
+	ck_assert_str_eq(read.author_email, "alice@n1");
+	ck_assert_str_eq(read.committer_name, "n1");
+	ck_assert_str_eq(read.committer_email, "n1@prod");
+	ck_assert_str_eq(read.subject, "cert set proxy");
+	ck_assert_str_eq(read.cause, "operator");
+	ck_assert_str_eq(read.components[1], "proxy");
+	ck_assert_str_eq(read.away[0], "api");
+	ck_assert_str_eq(read.old_sha256[0], old_sums[0]);
+	ck_assert_str_eq(read.new_sha256[0], old_sums[0]);
+	ck_assert_uint_eq(ls_strv_count(read.participants), 2);
+	ck_ok(ls_history_load(history, &id, &state, &err));
+	ls_state_to_tree(&state, &a);
+	ls_state_to_tree(&sample.state, &b);
+	ck_assert_uint_eq(a.count, b.count);
+	for (size_t i = 0; i < a.count; i++) {
+		ck_assert_str_eq(a.files[i].path, b.files[i].path);
+		ck_assert(ls_bytes_equal(
+			ls_buf_bytes(&a.files[i].bytes), ls_buf_bytes(&b.files[i].bytes)));
+	}
+	ck_ok(ls_history_head(history, &head, &err));
+	ck_assert(ls_commit_equal(&head, &first)); /* accepted is not advanced */
+	ck_ok(ls_history_judge(history, &id, NULL, &err));
+}
+END_TEST
+
+START_TEST(composing_touches_no_disk_and_packs_only_what_the_parent_lacks)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
+	struct ls_commit_id root, head = chain(2, &root), id;
+	struct ls_generation about = about_of(3, &head);
+	unsigned char *count;
+
+	ck_assert(shell("find . -newer HEAD -printf '%p %T@ %s\\n' | sort >../before"));
+	change(3);
+	id = compose(&about, &sample.n1, &pack);
+	ck_assert(shell("find . -newer HEAD -printf '%p %T@ %s\\n' | sort >../after; cmp ../before "
+			"../after"));
+	/* commit, root, components, components/proxy, key.cms */
+	count = (unsigned char *)pack.data + 8;
+	ck_assert_uint_eq(count[3], 5);
+	ck_code(ls_history_judge(history, &id, NULL, &err), LS_E_NOT_FOUND);
+}
+END_TEST
+
+/* Another node does not have what we got with a generation that was never decided. */
+START_TEST(a_pack_does_not_lean_on_undecided_objects)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf first_pack = { 0 };
+	LS_CLEANUP(ls_buf_done) struct ls_buf second_pack = { 0 };
+	LS_CLEANUP(ls_free_str) char *other_path = ls_format("%s/other.git", top);
+	LS_CLEANUP(ls_history_free) struct ls_history *other = NULL;
+	struct ls_generation about = about_of(1, &none);
+	struct ls_commit_id first = compose(&about, &sample.n1, &first_pack), second;
+
+	ck_ok(ls_history_create(other_path, &err));
+	ck_ok(ls_history_open(other_path, &other, &err));
+	ck_ok(ls_history_accept(history, &first, ls_buf_bytes(&first_pack), &err));
+	ck_ok(ls_history_accept(other, &first, ls_buf_bytes(&first_pack), &err));
+	change(2);
+	about = about_of(2, &first);
+	(void)accept_new(&about, &sample.n1); /* here only, and never decided */
+	about.time_s++;
+	second = compose(&about, &sample.n1, &second_pack);
+	ck_ok(ls_history_accept(other, &second, ls_buf_bytes(&second_pack), &err));
+	ck_ok(ls_history_judge(other, &second, NULL, &err));
+}
+END_TEST
+
+START_TEST(stock_git_reads_it)
+{
+	struct ls_commit_id root;
+
+	(void)chain(5, &root);
+	ck_assert(shell("git fsck --strict --full && test $(git rev-list --count main) = 5"));
+	ck_assert(shell("git show --stat HEAD && git diff HEAD~1 HEAD && git log -p"));
+	ck_assert(shell("test \"$(git log -1 --format='%(trailers:key=Lockstep-Generation,"
+			"valueonly)' | head -1)\" = 5"));
+	ck_assert(shell("test \"$(git log -1 --format='%an %ae %cn %ce')\" = "
+			"'alice alice@n1 n1 n1@prod'"));
+	ck_assert(shell("git cat-file commit HEAD | grep -q '^gpgsig -----BEGIN SIGNED MESSAGE'"));
+}
+END_TEST
+
+START_TEST(accepting_repeats_and_refuses_what_is_not_whole)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
+	struct ls_generation about = about_of(1, &none);
+	struct ls_commit_id id = compose(&about, &sample.n1, &pack), other;
+
+	for (size_t len = 0; len < pack.len; len += 101)
+		ck_code(ls_history_accept(history, &id, (struct ls_bytes){ pack.data, len }, &err),
+			LS_E_DAMAGED);
+	for (size_t i = 0; i < pack.len; i += 37) {
+		pack.data[i] ^= 0x10;
+		ck_code(ls_history_accept(history, &id, ls_buf_bytes(&pack), &err), LS_E_DAMAGED);
+		pack.data[i] ^= 0x10;
+	}
+	ck_assert_uint_eq(count_files("objects/pack", ""), 0); /* nothing left behind */
+	ck_ok(ls_history_accept(history, &id, ls_buf_bytes(&pack), &err));
+	ck_ok(ls_history_accept(history, &id, ls_buf_bytes(&pack), &err));
+	ck_assert_uint_eq(count_files("objects/pack", ".pack"), 1);
+	/* A pack that we have, sent under another name, is refused and stays. */
+	other = id;
+	other.hex[0] = other.hex[0] == 'a' ? 'b' : 'a';
+	ck_code(ls_history_accept(history, &other, ls_buf_bytes(&pack), &err), LS_E_DAMAGED);
+	ck_ok(ls_history_judge(history, &id, NULL, &err));
+	/* A foreign one is refused and goes. */
+	about.time_s++;
+	other = id;
+	id = compose(&about, &sample.n1, &pack);
+	ck_code(ls_history_accept(history, &other, ls_buf_bytes(&pack), &err), LS_E_DAMAGED);
+	ck_assert_uint_eq(count_files("objects/pack", ".pack"), 1);
+}
+END_TEST
+
+START_TEST(discard_takes_back_only_what_was_not_decided)
+{
+	struct ls_commit_id root, head = chain(2, &root), id, still;
+	struct ls_generation about = about_of(3, &head);
+
+	change(3);
+	id = accept_new(&about, &sample.n1);
+	ck_ok(ls_history_stage(history, &id, &err));
+	ck_assert_uint_eq(count_files("objects/pack", ".pack"), 3);
+	ck_ok(ls_history_discard(history, &id, &err));
+	ck_assert_uint_eq(count_files("objects/pack", ""), 4);
+	ck_assert(shell("test ! -e refs/lockstep/next && git fsck --strict"));
+	ck_code(ls_history_judge(history, &id, NULL, &err), LS_E_NOT_FOUND);
+	ck_ok(ls_history_discard(history, &id, &err)); /* repeats */
+	ck_code(ls_history_discard(history, &head, &err), LS_E_REFUSED);
+	ck_code(ls_history_discard(history, &root, &err), LS_E_REFUSED);
+	ck_ok(ls_history_head(history, &still, &err));
+	ck_assert(ls_commit_equal(&head, &still));
+	/* Another staged one is left alone. */
+	id = accept_new(&about, &sample.n1);
+	about.time_s++;
+	still = accept_new(&about, &sample.n1);
+	ck_ok(ls_history_stage(history, &still, &err));
+	ck_ok(ls_history_discard(history, &id, &err));
+	ck_assert(shell("test -e refs/lockstep/next && git fsck --strict"));
+	ck_ok(ls_history_judge(history, &still, NULL, &err));
+}
+END_TEST
+
+START_TEST(discard_never_removes_a_merged_pack)
+{
+	struct ls_commit_id root, head = chain(2, &root), id;
+	struct ls_generation about = about_of(3, &head);
+
+	change(3);
+	id = accept_new(&about, &sample.n1);
+	ck_ok(ls_history_stage(history, &id, &err));
+	ck_assert(shell("git -c pack.threads=1 repack -adq"));
+	reopen();
+	ck_ok(ls_history_discard(history, &id, &err));
+	ck_assert_uint_eq(count_files("objects/pack", ".pack"), 1);
+	ck_ok(ls_history_judge(history, &head, NULL, &err));
+}
+END_TEST
+
+START_TEST(advancing_repeats_and_works_from_every_state)
+{
+	struct ls_commit_id first = next(1, &none), head;
+	struct ls_generation about = about_of(2, &first);
+	struct ls_commit_id second = accept_new(&about, &sample.n1), third, missing = first;
+
+	ck_ok(ls_history_advance(history, &second, &err)); /* next is missing */
+	ck_ok(ls_history_advance(history, &second, &err));
+	ck_assert(shell("git pack-refs --all && test ! -e refs/heads/main"));
+	ck_ok(ls_history_head(history, &head, &err));
+	ck_assert(ls_commit_equal(&head, &second));
+	about = about_of(3, &second);
+	third = accept_new(&about, &sample.n1);
+	ck_ok(ls_history_stage(history, &third, &err));
+	ck_assert(shell("touch refs/heads/main.lock")); /* stops libgit2, not a rename */
+	ck_ok(ls_history_advance(history, &third, &err));
+	ck_ok(ls_history_advance(history, &third, &err));
+	ck_ok(ls_history_head(history, &head, &err));
+	ck_assert(ls_commit_equal(&head, &third));
+	ck_assert(shell("test ! -e refs/lockstep/next && test $(git rev-list --count HEAD) = 3"));
+	missing.hex[0] = missing.hex[0] == 'a' ? 'b' : 'a';
+	ck_code(ls_history_stage(history, &missing, &err), LS_E_NOT_FOUND);
+	ck_code(ls_history_advance(history, &missing, &err), LS_E_NOT_FOUND);
+	ck_code(ls_history_advance(history, &none, &err), LS_E_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(a_generation_is_found_by_its_number)
+{
+	struct ls_commit_id root, head = chain(4, &root), id;
+
+	ck_ok(ls_history_find(history, &head, 1, &id, &err));
+	ck_assert(ls_commit_equal(&id, &root));
+	ck_ok(ls_history_find(history, &head, 4, &id, &err));
+	ck_assert(ls_commit_equal(&id, &head));
+	ck_code(ls_history_find(history, &head, 5, &id, &err), LS_E_NOT_FOUND);
+	ck_code(ls_history_find(history, &head, 0, &id, &err), LS_E_NOT_FOUND);
+	ck_code(ls_history_find(history, &none, 1, &id, &err), LS_E_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(texts_that_could_forge_a_commit_are_refused)
+{
+	static char bad_subject[] = "x\n\nLockstep-Generation: 9", bad_name[] = "a <b>",
+		    bad_email[] = "a@b> 1 +0000\nx", empty[] = "", bad_cause[] = "Operator x";
+	LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
+	struct ls_commit_id id = { "" };
+
+	for (int i = 0; i < 6; i++) {
+		struct ls_generation about = about_of(1, &none);
+
+		if (i == 0)
+			about.subject = bad_subject;
+		if (i == 1)
+			about.author_name = bad_name;
+		if (i == 2)
+			about.author_email = bad_email;
+		if (i == 3)
+			about.subject = empty;
+		if (i == 4)
+			about.cause = bad_cause;
+		if (i == 5)
+			about.generation = 0;
+		ck_code(ls_history_compose(
+				history, &sample.state, &about, &sample.n1, &id, &pack, &err),
+			LS_E_REFUSED);
+	}
+	ck_assert_str_eq(id.hex, "");
+	ck_assert_uint_eq(pack.len, 0);
+}
+END_TEST
+
+static void assert_refused(const struct ls_commit_id *id, const char *why)
+{
+	int64_t count = -1;
+
+	ck_code(ls_history_judge(history, id, NULL, &err), LS_E_REFUSED);
+	ck_assert_msg(strstr(err.text, why) != NULL, "'%s' lacks '%s'", err.text, why);
+	ck_code(verify(id, &none, &count), LS_E_DAMAGED);
+	ck_assert_msg(strstr(err.text, why) != NULL, "'%s' lacks '%s'", err.text, why);
+	ck_assert_int_eq(count, 0);
+}
+
+START_TEST(only_a_member_of_the_parent_may_sign)
+{
+	struct ls_commit_id root, head = chain(2, &root), id;
+	struct ls_generation about = about_of(3, &head);
+	static char n2[] = "n2", n2_email[] = "n2@prod";
+
+	/* A certificate for the same name from the same CA, but not the one listed. */
+	id = accept_new(&about, &sample.stranger);
+	assert_refused(&id, "not a member in the parent's tree");
+	/* Listed by the very commit that it signs. */
+	sample_member(&sample, "n2", &sample.n2);
+	about.committer_name = n2;
+	about.committer_email = n2_email;
+	id = accept_new(&about, &sample.n2);
+	assert_refused(&id, "not a member in the parent's tree");
+	/* Another member's name. */
+	id = accept_new(&about, &sample.n1);
+	assert_refused(&id, "the committer is 'n2 <n2@prod>'");
+	/* Admitted by a member, it may sign the next. */
+	about = about_of(3, &head);
+	head = accept_new(&about, &sample.n1);
+	ck_ok(ls_history_judge(history, &head, NULL, &err));
+	about = about_of(4, &head);
+	about.committer_name = n2;
+	about.committer_email = n2_email;
+	id = accept_new(&about, &sample.n2);
+	ck_ok(ls_history_judge(history, &id, NULL, &err));
+}
+END_TEST
+
+START_TEST(numbers_and_cluster_must_follow)
+{
+	struct ls_commit_id root, head = chain(2, &root), id;
+	struct ls_generation about = about_of(4, &head);
+
+	id = accept_new(&about, &sample.n1);
+	assert_refused(&id, "says generation 4, wanted 3");
+	about = about_of(2, &head);
+	id = accept_new(&about, &sample.n1);
+	assert_refused(&id, "says generation 2, wanted 3");
+	about = about_of(2, &none);
+	id = accept_new(&about, &sample.n1);
+	assert_refused(&id, "says generation 2, wanted 1");
+	about = about_of(3, &head);
+	sample.state.cluster_id[0] = 'f';
+	id = accept_new(&about, &sample.n1);
+	assert_refused(&id, "another cluster");
+}
+END_TEST
+
+/* Writes an object with stock git and names it *out. */
+static void write_commit(const char *make, struct ls_commit_id *out)
+{
+	LS_CLEANUP(ls_free_str)
+	char *script = ls_format(
+		"(%s) >../commit && git hash-object -t commit -w --literally ../commit >../id",
+		make);
+	LS_CLEANUP(ls_free_str) char *file = ls_format("%s/id", top);
+	FILE *in;
+
+	ck_assert(shell(script));
+	in = fopen(file, "r");
+	ck_assert_ptr_nonnull(in);
+	ck_assert_int_eq(fscanf(in, "%40s", out->hex), 1);
+	(void)fclose(in);
+}
+
+START_TEST(a_commit_made_over_with_its_signature_kept_is_found)
+{
+	struct ls_commit_id root, head = chain(3, &root), id;
+	static const struct {
+		const char *make, *why;
+	} cases[] = {
+		{ "git cat-file commit HEAD | sed \"s/^parent .*/parent $(git rev-parse HEAD~2)/\"",
+			"says generation 3, wanted 2" },
+		{ "git cat-file commit HEAD | sed 's/^author alice /author mallory /'",
+			"does not hold" },
+		{ "git cat-file commit HEAD | sed \"s/^tree .*/tree $(git rev-parse "
+		  "HEAD~1^{tree})/\"",
+			"does not hold" },
+		{ "git cat-file commit HEAD | sed '/^gpgsig/,/^ -----END/d'", "not signed" },
+		{ "git cat-file commit HEAD | sed 's/^author/encoding x\\nauthor/'",
+			"not a commit in the form" },
+		{ "git cat-file commit HEAD | sed \"s/^author/parent $(git rev-parse "
+		  "HEAD~2)\\nauthor/\"",
+			"not a commit in the form" },
+		{ "git cat-file commit HEAD; echo Lockstep-Restores: x",
+			"not a commit in the form" },
+	};
+
+	(void)head;
+	for (size_t i = 0; i < LS_COUNT(cases); i++) {
+		write_commit(cases[i].make, &id);
+		assert_refused(&id, cases[i].why);
+	}
+}
+END_TEST
+
+/* The numbers fit and only the signature tells. */
+START_TEST(a_rewritten_parent_is_found)
+{
+	struct ls_commit_id root, head = chain(3, &root), id;
+	struct ls_generation about = about_of(2, &root);
+	LS_CLEANUP(ls_free_str) char *make = NULL;
+	int64_t count;
+
+	about.time_s += 100;
+	id = accept_new(&about, &sample.n1);
+	make = ls_format("git cat-file commit HEAD | sed 's/^parent .*/parent %s/'", id.hex);
+	write_commit(make, &id);
+	assert_refused(&id, "does not hold");
+	ck_ok(verify(&head, &root, &count));
+	ck_assert_int_eq(count, 3);
+}
+END_TEST
+
+START_TEST(another_root_is_found)
+{
+	struct ls_commit_id root, head = chain(3, &root), other = root;
+	int64_t count;
+
+	other.hex[0] = other.hex[0] == 'a' ? 'b' : 'a';
+	ck_ok(verify(&head, &none, &count));
+	ck_code(verify(&head, &other, &count), LS_E_DAMAGED);
+	ck_assert_msg(strstr(err.text, "generation 1 ") != NULL, "%s", err.text);
+	ck_assert_int_eq(count, 2);
+}
+END_TEST
+
+START_TEST(a_tree_that_is_no_state_is_found)
+{
+	struct ls_commit_id root, head = chain(1, &root), id;
+	static const char *const makes[] = {
+		"{ git ls-tree main; printf '100644 blob %s\\tzz\\n' $(git rev-parse main:format); "
+		"}",
+		"git ls-tree main | sed 's/^100644 \\(blob .*format\\)/100755 \\1/'",
+		"git ls-tree main | sed 's/^100644 \\(blob .*format\\)/120000 \\1/'",
+		"git ls-tree main | grep -v settings.json",
+		"git ls-tree main | sed \"s/ [0-9a-f]*\\tsettings.json/ $(echo '{}' | git "
+		"hash-object "
+		"-w --stdin)\\tsettings.json/\"",
+	};
+
+	(void)head;
+	for (size_t i = 0; i < LS_COUNT(makes); i++) {
+		LS_CLEANUP(ls_free_str)
+		char *make = ls_format(
+			"git cat-file commit HEAD | sed \"s/^tree .*/tree $(%s | git mktree)/\"",
+			makes[i]);
+
+		write_commit(make, &id);
+		ck_code(ls_history_judge(history, &id, NULL, &err), LS_E_REFUSED);
+		ck_assert_msg(!strstr(err.text, "does not hold"), "%zu: %s", i, err.text);
+	}
+}
+END_TEST
+
+/* Every byte of every file in objects/, one after the other. */
+static void flip_all(const struct ls_commit_id *head, const struct ls_commit_id *root, size_t step)
+{
+	LS_CLEANUP(ls_free_str) char *list = ls_format("%s/list", top);
+	char name[512];
+	FILE *names;
+
+	ck_assert(shell("find objects -type f | sort >../list"));
+	names = fopen(list, "r");
+	while (fscanf(names, "%511s", name) == 1) {
+		LS_CLEANUP(ls_free_str) char *file = ls_format("%s/%s", path, name);
+		LS_CLEANUP(ls_fd_close) int fd = -1;
+		struct stat st;
+
+		ck_assert_int_eq(chmod(file, 0600), 0);
+		fd = open(file, O_RDWR);
+		ck_assert_int_eq(fstat(fd, &st), 0);
+		for (off_t at = 0; at < st.st_size; at += (off_t)step) {
+			unsigned char was, now;
+			int64_t count;
+
+			ck_assert_int_eq(pread(fd, &was, 1, at), 1);
+			now = was ^ 0x01;
+			ck_assert_int_eq(pwrite(fd, &now, 1, at), 1);
+			ls_history_free(&history);
+			ck_ok(ls_history_open(path, &history, &err));
+			ck_assert_msg(verify(head, root, &count) != LS_OK, "%s: byte %lld of %lld",
+				name, (long long)at, (long long)st.st_size);
+			ck_assert_int_eq(pwrite(fd, &was, 1, at), 1);
+		}
+	}
+	(void)fclose(names);
+}
+
+START_TEST(a_flipped_byte_in_a_pack_or_index_is_found)
+{
+	struct ls_commit_id root, head = chain(2, &root);
+	int64_t count;
+
+	flip_all(&head, &root, 7);
+	reopen();
+	ck_ok(verify(&head, &root, &count));
+}
+END_TEST
+
+START_TEST(a_flipped_byte_in_a_loose_object_is_found)
+{
+	struct ls_commit_id root, head = chain(2, &root);
+	int64_t count;
+
+	ck_assert(shell("mkdir ../p && mv objects/pack/* ../p && for p in ../p/*.pack; do git "
+			"unpack-objects -q <$p; done; echo loner | git hash-object -w --stdin"));
+	reopen();
+	ck_ok(verify(&head, &root, &count));
+	flip_all(&head, &root, 5);
+}
+END_TEST
+
+START_TEST(a_missing_object_is_named_with_its_generation)
+{
+	struct ls_commit_id root, head = chain(3, &root);
+	int64_t count;
+
+	ck_assert(shell("mkdir ../p && mv objects/pack/* ../p && for p in ../p/*.pack; do git "
+			"unpack-objects -q <$p; done; o=$(git rev-parse "
+			"HEAD~1:components/proxy/key.cms); rm -f "
+			"objects/$(echo $o | cut -c1-2)/$(echo $o | cut -c3-)"));
+	ck_code(verify(&head, &root, &count), LS_E_DAMAGED);
+	ck_assert_int_eq(count, 0); /* generation 3 cannot be judged without its parent */
+	ck_assert_msg(strstr(err.text, "generation 2 ") != NULL, "%s", err.text);
+	ck_assert_msg(strstr(err.text, "components/proxy/key.cms") != NULL, "%s", err.text);
+}
+END_TEST
+
+START_TEST(tidying_keeps_every_object_and_few_packs)
+{
+	struct ls_commit_id root, head = chain(9, &root), loose_end;
+	struct ls_generation about = about_of(10, &head);
+	size_t most = 0;
+	int64_t count;
+
+	ck_assert(shell("git cat-file --batch-check --batch-all-objects | sort >../all"));
+	ck_ok(ls_history_tidy(history, &err));
+	ck_assert(shell("git cat-file --batch-check --batch-all-objects | sort | cmp - ../all"));
+	ck_assert_uint_lt(count_files("objects/pack", ".pack"), 9);
+	ck_ok(verify(&head, &root, &count));
+	change(10);
+	loose_end = accept_new(&about, &sample.n1); /* undecided: must survive too */
+	for (int64_t i = 10; i <= 60; i++) {
+		size_t packs;
+
+		head = next(i, &head);
+		ck_ok(ls_history_tidy(history, &err));
+		packs = count_files("objects/pack", ".pack");
+		most = packs > most ? packs : most;
+	}
+	ck_assert_uint_le(most, 9);
+	ck_ok(ls_history_judge(history, &loose_end, NULL, &err));
+	ck_ok(verify(&head, &root, &count));
+	ck_assert_int_eq(count, 60);
+	ck_assert(shell("git fsck --strict --full"));
+	ck_ok(ls_history_discard(history, &loose_end, &err));
+	ck_ok(verify(&head, &root, &count));
+}
+END_TEST
+
+START_TEST(another_handle_survives_tidying)
+{
+	LS_CLEANUP(ls_history_free) struct ls_history *other = NULL;
+	struct ls_commit_id root, head = chain(12, &root), id;
+
+	ck_ok(ls_history_open(path, &other, &err));
+	ck_ok(ls_history_judge(other, &head, NULL, &err));
+	ck_ok(ls_history_tidy(history, &err));
+	ck_ok(ls_history_judge(other, &head, NULL, &err));
+	ck_ok(ls_history_find(other, &head, 1, &id, &err));
+	head = next(13, &head);
+	ck_ok(ls_history_judge(other, &head, NULL, &err));
+}
+END_TEST
+
+START_TEST(what_stock_git_leaves_is_no_hindrance)
+{
+	struct ls_commit_id root, head = chain(12, &root);
+	int64_t count;
+
+	ck_assert(shell("git gc -q && git multi-pack-index write && git commit-graph write "
+			"--reachable"));
+	ck_ok(verify(&head, &root, &count));
+	for (int64_t i = 13; i <= 24; i++)
+		head = next(i, &head);
+	ck_assert(shell("git -c pack.writeReverseIndex=true repack -dq --write-midx && git "
+			"commit-graph write --reachable"));
+	for (int64_t i = 25; i <= 36; i++)
+		head = next(i, &head);
+	ck_assert(shell("git multi-pack-index write"));
+	ck_ok(ls_history_tidy(history, &err));
+	ck_ok(verify(&head, &root, &count));
+	ck_assert_int_eq(count, 36);
+	ck_assert(shell("git fsck --strict --full && git log -p"));
+	reopen();
+	ck_ok(ls_history_tidy(history, &err));
+	ck_ok(verify(&head, &root, &count));
+}
+END_TEST
+
+START_TEST(a_packs_keep_file_is_respected)
+{
+	struct ls_commit_id root;
+
+	(void)chain(12, &root);
+	ck_assert(shell("for p in objects/pack/*.pack; do touch ${p%.pack}.keep; done"));
+	ck_ok(ls_history_tidy(history, &err));
+	ck_assert_uint_eq(count_files("objects/pack", ".pack"), 12);
+}
+END_TEST
+
+START_TEST(cleaning_removes_remains_and_nothing_else)
+{
+	struct ls_commit_id root, head = chain(2, &root);
+	struct ls_generation about = about_of(3, &head);
+	int64_t count;
+
+	ck_ok(ls_history_stage(history, &head, &err));
+	ck_assert(shell("find . -type f | sort >../before"));
+	change(3);
+	(void)accept_new(&about, &sample.n1);
+	ck_assert(shell("for p in $(ls -t objects/pack/*.idx | head -1); do rm $p; done"));
+	ck_assert(shell(
+		"touch HEAD.lock config.lock packed-refs.lock packed-refs.new refs/heads/main.lock "
+		"refs/lockstep/.next.new refs/lockstep/next.lock refs/tags/a.lock .HEAD.new "
+		"objects/pack/tmp_pack_1 objects/pack/tmp_idx_1 objects/pack/pack_git2_1 "
+		"objects/pack/.tmp-1-pack objects/pack/pack-1.idx.lock objects/pack/pack-2.idx "
+		"objects/pack/pack-3.pack objects/info/commit-graph.lock && mkdir -p objects/ab && "
+		"touch objects/ab/tmp_obj_1 objects/tmp_obj_2"));
+	ck_ok(ls_history_clean(history, &err));
+	ck_assert(shell("find . -type f | sort >../after; diff ../before ../after"));
+	ck_ok(verify(&head, &root, &count));
+	ck_ok(ls_history_clean(history, &err));
+	ck_assert(shell("git fsck --strict"));
+}
+END_TEST
+
+START_TEST(an_operators_configuration_does_not_matter)
+{
+	struct ls_commit_id root;
+
+	ck_assert(shell("printf '[core]\\n\\tbare = nonsense\\n[broken' >../.gitconfig"));
+	ck_assert_int_eq(setenv("HOME", top, 1), 0);
+	ck_assert_int_eq(setenv("XDG_CONFIG_HOME", top, 1), 0);
+	reopen();
+	(void)chain(1, &root);
+}
+END_TEST
+
+LS_TEST_MAIN_FIXTURE("history", setup, teardown, an_empty_history_has_no_head_and_creating_repeats,
+	a_generation_reads_back_as_it_was_composed,
+	composing_touches_no_disk_and_packs_only_what_the_parent_lacks,
+	a_pack_does_not_lean_on_undecided_objects, stock_git_reads_it,
+	accepting_repeats_and_refuses_what_is_not_whole,
+	discard_takes_back_only_what_was_not_decided, discard_never_removes_a_merged_pack,
+	advancing_repeats_and_works_from_every_state, a_generation_is_found_by_its_number,
+	texts_that_could_forge_a_commit_are_refused, only_a_member_of_the_parent_may_sign,
+	numbers_and_cluster_must_follow, a_commit_made_over_with_its_signature_kept_is_found,
+	a_rewritten_parent_is_found, another_root_is_found, a_tree_that_is_no_state_is_found,
+	a_flipped_byte_in_a_pack_or_index_is_found, a_flipped_byte_in_a_loose_object_is_found,
+	a_missing_object_is_named_with_its_generation, tidying_keeps_every_object_and_few_packs,
+	another_handle_survives_tidying, what_stock_git_leaves_is_no_hindrance,
+	a_packs_keep_file_is_respected, cleaning_removes_remains_and_nothing_else,
+	an_operators_configuration_does_not_matter)
