@@ -29,6 +29,7 @@ struct ls_daemon {
 	struct ls_dropin *dropin;
 	struct ls_watch *watch;
 	struct ls_source *watch_source;
+	int watch_fd; /* that watch_source is for */
 	struct ls_source *reconcile_timer, *intake_timer, *watchdog_timer, *retry_timer;
 	char watched_dir[LS_LIVE_DIR_SIZE];
 	int64_t reconcile_ms;
@@ -71,6 +72,9 @@ void ls_daemon_reload(struct ls_daemon *d);
 void ls_daemon_reconcile(struct ls_daemon *d);
 
 /* heal.c */
+void ls_daemon_listen(struct ls_daemon *
+		d); /* the watch's descriptor changes when it falls back to the timer and returns */
+void ls_daemon_await_init(struct ls_daemon *d);
 void ls_daemon_watch(struct ls_daemon
 		*d); /* (re)arms the watches of certs/, its generation directory and incoming/ */
 void ls_daemon_heal(struct ls_daemon *d);

@@ -6,7 +6,52 @@
 #include "daemon/daemon.h"
 #include "sys/systemd.h"
 
-enum watched { WATCH_INCOMING, WATCH_CERTS, WATCH_CERTS_CA, WATCH_GENERATION, WATCH_GENERATION_CA };
+enum watched {
+	WATCH_INCOMING,
+	WATCH_CERTS,
+	WATCH_CERTS_CA,
+	WATCH_GENERATION,
+	WATCH_GENERATION_CA,
+	WATCH_LIB
+};
+
+static void on_change(void *arg, int number, const char *name)
+{
+	(void)arg;
+	(void)number;
+	(void)name;
+}
+
+static void on_lost(void *arg)
+{
+	ls_log(arg, LOG_NOTICE, LS_EVENT_WATCH, NULL,
+		"events about files were lost; everything is looked at instead");
+}
+
+/* Which file it was does not matter: what is wanted is compared with what is there. */
+static void on_watch(void *arg)
+{
+	struct ls_daemon *d = arg;
+
+	ls_watch_read(d->watch, on_change, on_lost, d);
+	ls_daemon_listen(d);
+	if (d->ready)
+		ls_daemon_look(d);
+	else
+		ls_daemon_open(d);
+}
+
+void ls_daemon_listen(struct ls_daemon *d)
+{
+	int fd = ls_watch_fd(d->watch);
+
+	if (fd == d->watch_fd)
+		return;
+	ls_source_free(&d->watch_source);
+	if (fd >= 0)
+		d->watch_source = ls_loop_readable(d->loop, fd, on_watch, d);
+	d->watch_fd = fd;
+}
 
 void ls_daemon_watch(struct ls_daemon *d)
 {
@@ -18,6 +63,7 @@ void ls_daemon_watch(struct ls_daemon *d)
 		memcpy(dir, d->guard.plan->dir, sizeof dir);
 	(void)pthread_mutex_unlock(&d->guard.mutex);
 	if (!d->watched_dir[0]) {
+		ls_watch_drop(d->watch, WATCH_LIB);
 		ls_watch_add(d->watch, WATCH_INCOMING, d->paths.incoming);
 		ls_watch_add(d->watch, WATCH_CERTS, d->paths.certs);
 		ls_watch_add(d->watch, WATCH_CERTS_CA, ca);
@@ -30,6 +76,7 @@ void ls_daemon_watch(struct ls_daemon *d)
 		ls_watch_add(d->watch, WATCH_GENERATION_CA, path_ca);
 		memcpy(d->watched_dir, dir, sizeof dir);
 	}
+	ls_daemon_listen(d);
 }
 
 static void on_foreign(void *arg, const struct ls_live_foreign *foreign)
@@ -42,6 +89,12 @@ static void on_foreign(void *arg, const struct ls_live_foreign *foreign)
 		"drop-in",
 		foreign->component);
 	ls_dropin_capture(d->dropin, foreign->component, foreign->kind, foreign->fd, ls_mono_ms());
+}
+
+void ls_daemon_await_init(struct ls_daemon *d)
+{
+	ls_watch_add(d->watch, WATCH_LIB, d->paths.lib);
+	ls_daemon_listen(d);
 }
 
 void ls_daemon_heal(struct ls_daemon *d)

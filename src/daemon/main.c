@@ -84,33 +84,6 @@ static void on_watchdog(void *arg)
 	ls_source_arm(d->watchdog_timer, d->watchdog_ms / 3);
 }
 
-static void on_change(void *arg, int number, const char *name)
-{
-	(void)arg;
-	(void)number;
-	(void)name;
-}
-
-static void on_lost(void *arg)
-{
-	struct ls_daemon *d = arg;
-
-	ls_log(d, LOG_NOTICE, LS_EVENT_WATCH, NULL,
-		"events about files were lost; everything is looked at instead");
-}
-
-static void on_watch(void *arg)
-{
-	struct ls_daemon *d = arg;
-
-	/* Which file it was does not matter: what is wanted is compared with what is there. */
-	ls_watch_read(d->watch, on_change, on_lost, d);
-	if (d->ready)
-		ls_daemon_look(d);
-	else
-		ls_daemon_open(d);
-}
-
 static enum ls_code take_pid_file(struct ls_daemon *d, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/lockstepd.pid", d->paths.run);
@@ -130,8 +103,6 @@ static enum ls_code take_pid_file(struct ls_daemon *d, struct ls_err *err)
 
 static enum ls_code set_up(struct ls_daemon *d, struct ls_err *err)
 {
-	int fd;
-
 	LS_TRY(take_pid_file(d, err));
 	LS_TRY(ls_loop_new(&d->loop, err));
 	LS_TRY(ls_worker_new(d->loop, "writer", &d->writer, err));
@@ -144,9 +115,8 @@ static enum ls_code set_up(struct ls_daemon *d, struct ls_err *err)
 	d->watchdog_timer = ls_loop_timer(d->loop, on_watchdog, d);
 	d->retry_timer = ls_loop_timer(d->loop, on_retry, d);
 	ls_watch_new(&d->watch);
-	fd = ls_watch_fd(d->watch);
-	if (fd >= 0)
-		d->watch_source = ls_loop_readable(d->loop, fd, on_watch, d);
+	d->watch_fd = -1;
+	ls_daemon_listen(d);
 	d->watchdog_ms = ls_systemd_watchdog_ms();
 	if (d->watchdog_ms > 0)
 		on_watchdog(d);
@@ -195,6 +165,7 @@ static int run(struct ls_daemon *d)
 		ls_log(d, LOG_NOTICE, LS_EVENT_START, NULL,
 			"waiting: this node is not initialised; run lockstep init");
 		ls_systemd_notify("READY=1\nSTATUS=waiting for lockstep init");
+		ls_daemon_await_init(d);
 	}
 	ls_daemon_open(d);
 	ls_loop_run(d->loop);

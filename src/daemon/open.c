@@ -297,8 +297,10 @@ void ls_daemon_reconcile(struct ls_daemon *d)
 
 	if (!d->ready)
 		return;
-	if (ls_watch_rearm(d->watch))
+	if (ls_watch_rearm(d->watch)) {
+		ls_daemon_listen(d);
 		ls_daemon_look(d);
+	}
 	if (ls_worker_pending(d->writer) >
 		0) { /* a change is at it: it does all that is to be done */
 		ls_source_arm(d->reconcile_timer, d->reconcile_ms);
