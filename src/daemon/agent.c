@@ -154,6 +154,7 @@ enum ls_code ls_agent_open(const char *root, const char *config_path, bool write
 	LS_CLEANUP(ls_agent_free) struct ls_agent *a = ls_alloc(1, sizeof *a);
 
 	a->lock_fd = -1;
+	a->tidy_again_at_s = INT64_MAX;
 	a->generate = ls_key_generate;
 	ls_paths_init(&a->paths, root, config_path);
 	if (!ls_agent_initialised(&a->paths))

@@ -56,6 +56,7 @@ struct ls_agent {
 	struct ls_progress progress;
 	struct ls_live_guard *guard; /* NULL where nothing heals */
 	bool tidied;                 /* since the last rotation */
+	int64_t tidy_again_at_s;     /* something was left because it is too young */
 	bool own_fault; /* the latest no vote was about this machine (a full disk …), not about the
 			   candidate */
 	enum ls_code (*generate)(

@@ -247,6 +247,7 @@ enum ls_code ls_bootstrap(const struct ls_paths *paths, const struct ls_bootstra
 	struct ls_err ignored = { 0 };
 
 	a->lock_fd = -1;
+	a->tidy_again_at_s = INT64_MAX;
 	a->generate = ls_key_generate;
 	ls_paths_init(&a->paths, paths->root, paths->config);
 	if (wish->node)

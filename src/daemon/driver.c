@@ -221,6 +221,8 @@ static enum ls_code drive(
 
 enum ls_code ls_agent_reconcile(struct ls_agent *a, int64_t *out_wait_s, struct ls_err *err)
 {
+	if (ls_now_s() >= a->tidy_again_at_s)
+		a->tidied = false;
 	LS_TRY(drive(a, NULL, out_wait_s, err));
 	return ls_agent_refresh(a, err);
 }

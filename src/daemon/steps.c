@@ -9,6 +9,8 @@
 #include "node/serve.h"
 
 #define PROBE_MS 2000
+/* A reader that opened the earlier directory gets this long to read what is in it. */
+#define EARLIER_GRACE_S 10
 
 static void set_reason(struct ls_progress *p, const char *text)
 {
@@ -503,17 +505,23 @@ static enum ls_code drop_old_epochs(struct ls_agent *a, struct ls_err *err)
 static enum ls_code do_tidy(
 	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
 {
-	char current[LS_LIVE_DIR_SIZE];
 	LS_CLEANUP(ls_live_plan_free) struct ls_live_plan *plan = NULL;
+	char current[LS_LIVE_DIR_SIZE];
+	bool left = false;
 
 	LS_TRY(ls_agent_refresh(a, err));
 	LS_TRY(ls_live_current(a->live, current, err));
 	LS_TRY(ls_live_plan_new(&a->tip, &a->services, &a->keyring, current, &plan, NULL, err));
-	LS_TRY(ls_live_tidy(a->live, plan, current, NULL, err));
+	LS_TRY(ls_live_tidy(a->live, plan, NULL, NULL, EARLIER_GRACE_S, &left, err));
+	if (view->last && strcmp(view->last->result, "aborted") == 0) {
+		struct ls_commit_id aborted = commit_id(view->last->commit);
+
+		LS_TRY(ls_history_discard(a->history, &aborted, err));
+	}
 	LS_TRY(drop_old_epochs(a, err));
 	LS_TRY(ls_history_tidy(a->history, err));
-	(void)view;
 	a->tidied = true;
+	a->tidy_again_at_s = left ? ls_now_s() + EARLIER_GRACE_S : INT64_MAX;
 	return LS_OK;
 }
 

@@ -168,6 +168,8 @@ rollback:
 
 enum ls_code ls_live_activate(struct ls_live *live, const char *dir, struct ls_err *err)
 {
+	char earlier[LS_LIVE_DIR_SIZE];
+	bool had_earlier;
 	struct stat st;
 
 	if (is_current(live, dir)) {
@@ -182,11 +184,16 @@ enum ls_code ls_live_activate(struct ls_live *live, const char *dir, struct ls_e
 		return LS_FAIL_ERRNO(err, "activate '%s'", dir);
 	if (!S_ISDIR(st.st_mode))
 		return LS_FAIL(err, LS_E_NOT_FOUND, "activate '%s': not a directory", dir);
+	had_earlier = ls_live_current(live, earlier, NULL) == LS_OK;
 	if (link_next(live, dir, err) != LS_OK ||
 		ls_links_displace(live->fd, LS_LINKS_DATA, err) != LS_OK)
 		return LS_WRAP(err, "activate '%s'", dir);
 	if (renameat(live->fd, LS_LINKS_NEXT, live->fd, LS_LINKS_DATA) != 0)
 		return LS_FAIL_ERRNO(err, "activate '%s': rename '%s'", dir, LS_LINKS_NEXT);
+	/* Its time now says since when it is not live: what tidy waits by. Without it tidy comes
+	 * early. */
+	if (had_earlier)
+		(void)utimensat(live->fd, earlier, NULL, AT_SYMLINK_NOFOLLOW);
 	live->unsynced = true;
 	if (ls_dir_sync(live->fd, err) != LS_OK)
 		return LS_WRAP(err, "'%s' is live, but a power cut may undo it", dir);
@@ -211,13 +218,26 @@ static enum ls_code tidy_next(struct ls_live *live, struct ls_err *err)
 	return ls_file_remove(live->fd, LS_LINKS_NEXT, err);
 }
 
+/* A clock that was set back must not keep a directory for ever. */
+static bool in_grace(struct ls_live *live, const char *name, int64_t grace_s)
+{
+	struct stat st;
+	int64_t age_s;
+
+	if (grace_s <= 0 || fstatat(live->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return false;
+	age_s = ls_now_s() - (int64_t)st.st_mtim.tv_sec;
+	return age_s < grace_s && age_s > -grace_s;
+}
+
 enum ls_code ls_live_tidy(struct ls_live *live, const struct ls_live_plan *plan, const char *keep_a,
-	const char *keep_b, struct ls_err *err)
+	const char *keep_b, int64_t grace_s, bool *out_left, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_strv) char **names = NULL;
 	LS_CLEANUP(ls_fd_close) int ca_fd = -1;
 	char current[LS_LIVE_DIR_SIZE];
 	enum ls_code rc = ls_live_current(live, current, err);
+	bool left = false;
 
 	/* Without knowing what services read, nothing is safe to remove. */
 	if (rc != LS_OK && rc != LS_E_NOT_FOUND)
@@ -228,13 +248,20 @@ enum ls_code ls_live_tidy(struct ls_live *live, const struct ls_live_plan *plan,
 		bool kept = same(name, keep_a) || same(name, keep_b) || same(name, plan->dir) ||
 			    (rc == LS_OK && same(name, current));
 
-		if (ls_live_dir_valid(name) && !kept)
+		if (!ls_live_dir_valid(name) || kept)
+			continue;
+		if (in_grace(live, name, grace_s))
+			left = true;
+		else
 			LS_TRY(ls_links_remove_any(live->fd, name, err));
 	}
 	LS_TRY(tidy_next(live, err));
 	LS_TRY(ls_links_tidy(live->fd, plan, false, err));
 	LS_TRY(ls_gendir_open_ca(live->fd, &ca_fd, err));
-	return ls_links_tidy(ca_fd, plan, true, err);
+	LS_TRY(ls_links_tidy(ca_fd, plan, true, err));
+	if (out_left)
+		*out_left = left;
+	return LS_OK;
 }
 
 enum ls_code ls_live_leaf(

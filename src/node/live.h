@@ -39,10 +39,13 @@ LS_CHECK enum ls_code ls_live_activate(struct ls_live *live, const char *dir, st
 LS_CHECK enum ls_code ls_live_current(
 	struct ls_live *live, char out[LS_LIVE_DIR_SIZE], struct ls_err *err);
 /* Removes generation directories other than the live one, the plan's and the two named (either may
- * be NULL or ""), links of components that the plan does not have, and old remains of healing.
- * LS_E_DAMAGED, and nothing removed: it cannot be told what is live. */
+ * be NULL or ""), links of components that the plan does not have, and old remains of healing. A
+ * directory that was live until less than `grace_s` ago stays, since a reader that opened it may
+ * not be done; *out_left (may be NULL) then says that there is more to do later. LS_E_DAMAGED, and
+ * nothing removed: it cannot be told what is live. */
 LS_CHECK enum ls_code ls_live_tidy(struct ls_live *live, const struct ls_live_plan *plan,
-	const char *keep_a, const char *keep_b, struct ls_err *err);
+	const char *keep_a, const char *keep_b, int64_t grace_s, bool *out_left,
+	struct ls_err *err);
 /* The hex SHA-256 of the leaf in the live <name>_cert.pem as read through ..data; LS_E_NOT_FOUND,
  * LS_E_DAMAGED. */
 LS_CHECK enum ls_code ls_live_leaf(

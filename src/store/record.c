@@ -188,6 +188,7 @@ static void set_last(struct ls_store_view *view, const struct ls_outcome *outcom
 
 	COPY(o->nonce, outcome->nonce);
 	COPY(o->result, outcome->result);
+	COPY(o->commit, view->rotation->commit);
 	o->generation = outcome->generation;
 	o->why = ls_strdup(outcome->why ? outcome->why : "");
 	o->warnings = ls_strv_copy(outcome->warnings);
@@ -320,9 +321,10 @@ json_t *ls_record_to_json(const struct ls_store_view *view)
 	json_t *last = json_null();
 
 	if (o)
-		last = json_pack("{s:s, s:I, s:s, s:s, s:o, s:I}", "nonce", o->nonce, "generation",
-			(json_int_t)o->generation, "result", o->result, "why", o->why, "warnings",
-			strv_to_json(o->warnings), "ended_at", (json_int_t)o->ended_at_s);
+		last = json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:I}", "nonce", o->nonce, "commit",
+			o->commit, "generation", (json_int_t)o->generation, "result", o->result,
+			"why", o->why, "warnings", strv_to_json(o->warnings), "ended_at",
+			(json_int_t)o->ended_at_s);
 	return json_pack("{s:i, s:o, s:o, s:o}", "format", 1, "tip", tip_to_json(&view->tip),
 		"rotation", view->rotation ? rotation_to_json(view->rotation) : json_null(), "last",
 		last);
@@ -450,9 +452,9 @@ static bool take_rotation(const json_t *obj, struct ls_rotation *r)
 
 static bool take_outcome(const json_t *obj, struct ls_outcome *o)
 {
-	return TAKE(obj, "nonce", o->nonce) && take_int(obj, "generation", &o->generation) &&
-	       TAKE(obj, "result", o->result) && take_heap(obj, "why", &o->why) &&
-	       take_strv(obj, "warnings", &o->warnings) &&
+	return TAKE(obj, "nonce", o->nonce) && TAKE(obj, "commit", o->commit) &&
+	       take_int(obj, "generation", &o->generation) && TAKE(obj, "result", o->result) &&
+	       take_heap(obj, "why", &o->why) && take_strv(obj, "warnings", &o->warnings) &&
 	       take_int(obj, "ended_at", &o->ended_at_s);
 }
 

@@ -66,8 +66,9 @@ struct ls_rotation {
 /* How the latest rotation ended. */
 struct ls_outcome {
 	char nonce[LS_NONCE_SIZE];
-	int64_t generation; /* that it was about */
-	char result[16];    /* "done", "degraded", "aborted", "rolled back" */
+	char commit[41]; /* that it was about */
+	int64_t generation;
+	char result[16]; /* "done", "degraded", "aborted", "rolled back" */
 	char *why;
 	char **warnings;
 	int64_t ended_at_s;

@@ -164,7 +164,7 @@ START_TEST(a_reader_in_a_tight_loop_sees_only_whole_matching_pairs)
 			/* A reader that opened the one before is finished with it by now. */
 			for (long seen = report->looks; report->looks < seen + 2;)
 				(void)sched_yield();
-			ck_ok(ls_live_tidy(live, plan, before, NULL, &err));
+			ck_ok(ls_live_tidy(live, plan, before, NULL, 0, NULL, &err));
 		}
 		ls_live_plan_free(&plan);
 	}
@@ -383,7 +383,7 @@ START_TEST(tidy_keeps_what_is_live_named_or_unknown)
 	write_over("dhparam.pem", "theirs", O_CREAT);
 	write_over("..other", "theirs", O_CREAT);
 	ck_assert_int_eq(symlinkat("..data/nothing", fd, "old_cert.pem"), 0);
-	ck_ok(ls_live_tidy(live, three, two->dir, "", &err));
+	ck_ok(ls_live_tidy(live, three, two->dir, "", 0, NULL, &err));
 	ck_assert(!ls_file_exists(fd, one->dir));
 	ck_assert(ls_file_exists(fd, two->dir));
 	ck_assert(ls_file_exists(fd, three->dir));
@@ -396,7 +396,7 @@ START_TEST(tidy_keeps_what_is_live_named_or_unknown)
 	/* A component that went: its links go with it. */
 	ck_ok(ls_live_stage(live, four, &err));
 	ck_ok(ls_live_activate(live, four->dir, &err));
-	ck_ok(ls_live_tidy(live, four, NULL, NULL, &err));
+	ck_ok(ls_live_tidy(live, four, NULL, NULL, 0, NULL, &err));
 	ck_assert(!ls_file_exists(fd, "api_cert.pem"));
 	ck_assert(!ls_file_exists(fd, "api.pem"));
 	ck_assert(ls_file_exists(fd, "proxy_cert.pem"));
@@ -418,7 +418,7 @@ START_TEST(remains_of_healing_go_once_they_are_old)
 	ck_assert_int_eq(mkdirat(fd, "..tmp-3", 0700), 0);
 	ck_assert_int_eq(utimensat(fd, "..tmp-1", old, AT_SYMLINK_NOFOLLOW), 0);
 	ck_assert_int_eq(utimensat(fd, "..tmp-2", old, 0), 0);
-	ck_ok(ls_live_tidy(live, plan, NULL, NULL, &err));
+	ck_ok(ls_live_tidy(live, plan, NULL, NULL, 0, NULL, &err));
 	ck_assert(!ls_file_exists(fd, "..tmp-1"));
 	ck_assert(!ls_file_exists(fd, "..tmp-2"));
 	ck_assert(ls_file_exists(fd, "..tmp-3"));
