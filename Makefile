@@ -4,6 +4,10 @@
 VERSION := 0.1.0
 PREFIX ?= /usr/local
 DESTDIR ?=
+# Both cores, unless the caller says otherwise.
+ifeq ($(filter -j% --jobs%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 SAN ?=
 BUILD ?= build/$(if $(SAN),san,release)
@@ -42,8 +46,8 @@ LIB := $(BUILD)/liblockstep.a
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 
 .DEFAULT_GOAL := all
-.PHONY: all units lint fmt clean install uninstall deps-build deps-test check up down clean-run bench \
-	fuzz soak help
+.PHONY: all units lint fmt clean install uninstall deps-build deps-test check check-run up down \
+	clean-run bench fuzz fuzzers help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -87,5 +91,96 @@ deps-build:
 	@tests/deps $(DEPS_BUILD)
 deps-test:
 	@tests/deps $(DEPS_TEST)
+
+# Where templates and policies were installed is compiled in, so another PREFIX is another object.
+$(BUILD)/prefix: FORCE
+	@mkdir -p $(@D)
+	@printf '%s' '$(PREFIX)' | cmp -s - $@ || printf '%s' '$(PREFIX)' >$@
+$(BUILD)/src/base/paths.o: $(BUILD)/prefix
+FORCE:
+
+# ---- a node to try ----
+
+RUN := run
+UP_ROOT = $(CURDIR)/$(RUN)/n1
+up: all
+	@test '$(or $(NODES),1)' = 1 || { echo "make up: this version makes one node (NODES=1)" >&2; exit 2; }
+	@tests/up $(BUILD) $(UP_ROOT)
+down:
+	@tests/down $(RUN)
+clean-run: down
+	rm -rf $(RUN)
+
+# ---- checks ----
+
+check: deps-test
+	@$(MAKE) --no-print-directory check-run
+check-run:
+	@tests/check
+lint:
+	@tests/lint
+fmt:
+	clang-format -i $(wildcard src/*/*.[ch] tests/*/*.[ch])
+
+# Fuzz targets are built apart, with clang. FUZZ_SECONDS is for each target.
+FUZZ_SECONDS ?= 3600
+FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzzers:
+	@$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz SAN=address,undefined \
+		CFLAGS='-O1 -g -fsanitize=fuzzer-no-link' $(FUZZERS)
+build/fuzz/tests/%: $(BUILD)/tests/fuzz/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS)
+fuzz: deps-test fuzzers
+	@tests/fuzz/run $(FUZZ_SECONDS)
+
+bench: all
+	@tests/bench/run $(BUILD)
+
+# ---- installation ----
+
+BINDIR = $(DESTDIR)$(PREFIX)/bin
+SBINDIR = $(DESTDIR)$(PREFIX)/sbin
+SHARE = $(DESTDIR)$(PREFIX)/share
+UNITDIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
+SYSUSERSDIR = $(DESTDIR)$(PREFIX)/lib/sysusers.d
+MAN = $(wildcard docs/man/*.[158])
+
+install: all
+	install -d $(BINDIR) $(SBINDIR) $(SHARE)/lockstep/templates $(SHARE)/lockstep/policies \
+		$(UNITDIR) $(SYSUSERSDIR) $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions \
+		$(SHARE)/doc/lockstep
+	install -m 755 $(BUILD)/lockstep $(BINDIR)/lockstep
+	ln -sf lockstep $(BINDIR)/rladmin
+	install -m 755 $(BUILD)/lockstepd $(SBINDIR)/lockstepd
+	install -m 644 templates/*.conf $(SHARE)/lockstep/templates
+	install -m 644 policies/*.conf $(SHARE)/lockstep/policies
+	sed 's|@PREFIX@|$(PREFIX)|g' units/lockstepd.service >$(UNITDIR)/lockstepd.service
+	chmod 644 $(UNITDIR)/lockstepd.service
+	install -m 644 units/lockstep.sysusers $(SYSUSERSDIR)/lockstep.conf
+	install -m 644 docs/completion/lockstep.bash $(SHARE)/bash-completion/completions/lockstep
+	ln -sf lockstep $(SHARE)/bash-completion/completions/rladmin
+	install -m 644 docs/completion/_lockstep $(SHARE)/zsh/site-functions/_lockstep
+	install -m 644 README.md LICENSE docs/*.md $(SHARE)/doc/lockstep
+	for page in $(MAN); do \
+		dir=$(SHARE)/man/man$${page##*.}; install -d $$dir && install -m 644 $$page $$dir || exit 1; done
+
+uninstall:
+	rm -f $(BINDIR)/lockstep $(BINDIR)/rladmin $(SBINDIR)/lockstepd $(UNITDIR)/lockstepd.service \
+		$(SYSUSERSDIR)/lockstep.conf $(SHARE)/bash-completion/completions/lockstep \
+		$(SHARE)/bash-completion/completions/rladmin $(SHARE)/zsh/site-functions/_lockstep \
+		$(foreach page,$(MAN),$(SHARE)/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+	rm -rf $(SHARE)/lockstep $(SHARE)/doc/lockstep
+
+clean:
+	rm -rf build
+
+help:
+	@echo "make            builds lockstep, lockstepd and rladmin (build/release)"
+	@echo "make up, down   a node at $(RUN)/n1, started and stopped; clean-run deletes it"
+	@echo "make check      every test, with sanitizers; lint: style and layers alone"
+	@echo "make fuzz       each fuzz target for FUZZ_SECONDS; bench: measurements with their method"
+	@echo "make install PREFIX=$(PREFIX) DESTDIR=, uninstall, clean, fmt"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -139,6 +139,7 @@ static int tear_down(struct ls_daemon *d)
 	ls_live_free(&d->live);
 	ls_live_plan_free(&d->guard.plan);
 	ls_dropin_free(&d->dropin);
+	ls_source_free(&d->watch_source); /* before its descriptor closes */
 	ls_watch_free(&d->watch);
 	ls_loop_free(&d->loop);
 	free(d->stuck);
