@@ -24,6 +24,9 @@ static void sample_policy(struct ls_policy *out)
 static void sample_issue(const char *component, struct ls_issue *out)
 {
 	(void)snprintf(out->component, sizeof out->component, "%s", component);
+	out->subject = ls_alloc(1, sizeof *out->subject);
+	out->subject[out->subject_count++] =
+		(struct ls_rdn){ ls_strdup("CN"), ls_strdup("${fqdn}") };
 	ls_strv_add(&out->sans, "DNS:${fqdn}");
 	ls_strv_add(&out->eku, "serverAuth");
 	out->key = ls_strdup("ec:P-256");

@@ -68,7 +68,7 @@ START_TEST(what_is_sealed_opens_and_names_its_epoch)
 		int64_t epoch = 0;
 
 		for (size_t k = 0; k < lens[i]; k++)
-			ls_buf_add(&plain, "\r\n\0x" + k % 4, 1);
+			ls_buf_add(&plain, &"\r\n\0x"[k % 4], 1);
 		ck_ok(ls_seal(ls_buf_bytes(&plain), ls_secret_bytes(&kek), 7, &pem, &err));
 		ck_assert_int_eq(strncmp(pem.data, "-----BEGIN CMS-----\n", 20), 0);
 		ck_ok(ls_seal_epoch(ls_buf_bytes(&pem), &epoch, &err));
