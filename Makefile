@@ -5,7 +5,7 @@ VERSION := 0.1.0
 PREFIX ?= /usr/local
 DESTDIR ?=
 # Both cores, unless the caller says otherwise.
-ifeq ($(filter -j% --jobs%,$(MAKEFLAGS)),)
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
@@ -32,7 +32,7 @@ HARDEN := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fstack-cla
 	-fcf-protection -fPIE
 CPPFLAGS_ALL = -D_GNU_SOURCE -DLS_VERSION='"$(VERSION)"' -DLS_PREFIX='"$(PREFIX)"' -iquote src -iquote . \
 	-include src/base/banned.h $(CPPFLAGS)
-CFLAGS ?= -O2 -g
+CFLAGS ?= $(if $(SAN),-O1,-O2) -g
 CFLAGS_ALL = -std=gnu17 -pthread $(WARN) $(HARDEN) $(PKG_CFLAGS) $(CFLAGS) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS) \

@@ -179,6 +179,7 @@ static void intake_done(void *arg)
 		ls_log(d, job->priority, job->event, the_set(job)->component, "%s", job->message);
 	ls_dropin_settle(d->dropin, job->verdict, ls_mono_ms());
 	job_free(job);
+	ls_source_arm(d->reconcile_timer, 0);
 	ls_daemon_look(d);
 }
 

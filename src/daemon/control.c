@@ -156,7 +156,6 @@ static void change_work(void *arg)
 static void change_log(struct change_job *job)
 {
 	struct ls_daemon *d = job->d;
-	LS_CLEANUP(ls_free_str) char *what = NULL;
 
 	if (job->change.dry_run)
 		return;
@@ -194,6 +193,7 @@ static void change_done(void *arg)
 	ls_change_done(&job->change);
 	ls_author_done(&job->author);
 	free(job);
+	ls_source_arm(d->reconcile_timer, 0); /* tidies; the caller need not wait for that */
 	ls_daemon_look(d);
 }
 

@@ -178,14 +178,12 @@ static void tell(struct ls_agent *a, const struct ls_store_view *view, enum ls_a
 }
 
 /* One action. *out_wait_s is set when there was none to do. */
-static enum ls_code drive_step(
-	struct ls_agent *a, struct ls_store_view *view, int64_t *out_wait_s, struct ls_err *err)
+static enum ls_code drive_step(struct ls_agent *a, const struct ls_store_view *view,
+	int64_t *out_wait_s, struct ls_err *err)
 {
 	struct ls_rotation_facts facts;
 	struct ls_rotation_step step;
 
-	*out_wait_s = 0;
-	LS_TRY(ls_store_read(a->store, view, err));
 	if (!view->tip.commit[0] && !view->rotation) {
 		*out_wait_s = INT64_MAX;
 		return LS_OK;
@@ -204,16 +202,19 @@ static enum ls_code drive_step(
 static enum ls_code drive(
 	struct ls_agent *a, const char *nonce, int64_t *out_wait_s, struct ls_err *err)
 {
+	*out_wait_s = 0;
 	for (int i = 0; i < STEPS_MAX; i++) {
 		LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
-		enum ls_code code = drive_step(a, &view, out_wait_s, err);
+		enum ls_code code;
 
+		LS_TRY(ls_store_read(a->store, &view, err));
+		if (nonce && (!view.rotation || strcmp(view.rotation->nonce, nonce) != 0))
+			return LS_OK;
+		code = drive_step(a, &view, out_wait_s, err);
 		if (code != LS_OK &&
 			code != LS_E_CONFLICT) /* a conflict: the record moved, so look again */
 			return code;
 		if (*out_wait_s != 0)
-			return LS_OK;
-		if (nonce && (!view.rotation || strcmp(view.rotation->nonce, nonce) != 0))
 			return LS_OK;
 	}
 	return LS_FAIL(err, LS_E_FAILED, "the rotation makes no progress");
@@ -332,6 +333,32 @@ static enum ls_code begin(struct ls_agent *a, const struct ls_store_view *view,
 	return ls_store_begin(a->store, &rotation, err);
 }
 
+/* A step failed for a reason that is no vote. What the caller hears must be what holds: an
+ * undecided attempt is taken back, or nobody knows. */
+static enum ls_code settle_failure(
+	struct ls_agent *a, const char *nonce, enum ls_code code, struct ls_err *err)
+{
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view now = { 0 };
+
+	if (ls_store_read(a->store, &now, NULL) == LS_OK) {
+		if (!now.rotation || strcmp(now.rotation->nonce, nonce) != 0)
+			return code;
+		if (now.rotation->phase != LS_PHASE_VOTING)
+			return LS_WRAP(err,
+				"generation %lld is decided, but this node is stuck (it is tried "
+				"again)",
+				(long long)now.tip.generation);
+		if (ls_store_abort(a->store, nonce, err ? err->text : "a step failed", ls_now_s(),
+			    NULL) == LS_OK)
+			return code;
+	}
+	LS_WRAP(err, "it is not known whether the change will be made");
+	if (err)
+		err->code = LS_E_UNKNOWN;
+	LS_HINT(err, "lockstep status tells");
+	return LS_E_UNKNOWN;
+}
+
 enum ls_code ls_agent_change(struct ls_agent *a, struct ls_candidate *candidate,
 	const struct ls_author *author, int64_t *out_generation, struct ls_err *err)
 {
@@ -349,17 +376,8 @@ enum ls_code ls_agent_change(struct ls_agent *a, struct ls_candidate *candidate,
 			(long long)view.tip.generation);
 	LS_TRY(begin(a, &view, candidate, author, nonce, err));
 	code = drive(a, nonce, &wait_s, err);
-	if (code != LS_OK) {
-		LS_CLEANUP(ls_store_view_done) struct ls_store_view now = { 0 };
-
-		if (ls_store_read(a->store, &now, NULL) == LS_OK && now.rotation &&
-			now.rotation->phase != LS_PHASE_VOTING)
-			return LS_WRAP(err,
-				"generation %lld is decided, but this node is stuck (it is tried "
-				"again)",
-				(long long)now.tip.generation);
-		return code;
-	}
+	if (code != LS_OK)
+		return settle_failure(a, nonce, code, err);
 	code = verdict(a, nonce, candidate, err);
 	LS_TRY(ls_agent_refresh(a, code == LS_OK ? err : NULL));
 	*out_generation = view.tip.generation + 1;
@@ -367,7 +385,5 @@ enum ls_code ls_agent_change(struct ls_agent *a, struct ls_candidate *candidate,
 		*out_generation = view.tip.generation + 2;
 	if (code == LS_E_REFUSED)
 		*out_generation = view.tip.generation;
-	if (drive(a, NULL, &wait_s, NULL) != LS_OK) /* tidying; the timer does it again */
-		return code;
 	return code;
 }

@@ -164,7 +164,6 @@ static void do_probe(struct ls_agent *a)
 		return;
 	for (size_t i = 0; i < ls_strv_count(p->changed); i++) {
 		const struct ls_service *service = ls_services_find(&a->services, p->changed[i]);
-		LS_CLEANUP(ls_free_str) char *none = NULL;
 		struct ls_served *served;
 		char old[LS_SHA256_TEXT];
 

@@ -273,12 +273,17 @@ enum ls_code ls_identity_destroy_wrapping(const char *path, int64_t epoch, struc
 	LS_CLEANUP(ls_fd_close) int fd = -1;
 	char name[NAME_SIZE], tmp[NAME_SIZE + 8];
 	enum ls_code rc = open_dir(path, &fd, err);
+	bool there;
 
 	if (rc == LS_E_NOT_FOUND)
 		return LS_OK;
 	LS_TRY(rc);
+	wrapping_name(epoch, "cert", name);
+	there = ls_file_exists(fd, name);
 	wrapping_name(epoch, "key", name);
 	(void)snprintf(tmp, sizeof tmp, ".%s.new", name); /* a save that a crash cut off */
+	if (!there && !ls_file_exists(fd, name) && !ls_file_exists(fd, tmp))
+		return LS_OK;
 	LS_TRY(destroy(fd, tmp, err));
 	LS_TRY(destroy(fd, name, err));
 	wrapping_name(epoch, "cert", name);

@@ -194,12 +194,16 @@ static enum ls_code local_drop_wraps(struct ls_store *store, int64_t epoch, stru
 	struct local *l = local_of(store);
 	LS_CLEANUP(ls_free_strv) char **names = NULL;
 	LS_CLEANUP(ls_free_str) char *prefix = ls_format("%lld-", (long long)epoch);
+	bool removed = false;
 
 	LS_TRY(ls_dir_list(l->kek_fd, NAMES_MAX, &names, err));
-	for (size_t i = 0; i < ls_strv_count(names); i++)
-		if (ls_has_prefix(names[i], prefix))
-			LS_TRY(ls_file_remove(l->kek_fd, names[i], err));
-	return ls_dir_sync(l->kek_fd, err);
+	for (size_t i = 0; i < ls_strv_count(names); i++) {
+		if (!ls_has_prefix(names[i], prefix))
+			continue;
+		LS_TRY(ls_file_remove(l->kek_fd, names[i], err));
+		removed = true;
+	}
+	return removed ? ls_dir_sync(l->kek_fd, err) : LS_OK;
 }
 
 static int local_watch_fd(struct ls_store *store)
