@@ -23,14 +23,65 @@ static enum ls_tint state_tint(const char *state)
 	return strcmp(state, "valid") == 0 ? LS_TINT_GOOD : LS_TINT_BAD;
 }
 
-int ls_cli_cert_list(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc, char **argv)
+#define WIDE_COLUMNS 120
+
+static char *joined(const json_t *array)
+{
+	struct ls_buf text = { 0 };
+
+	for (size_t i = 0; i < json_array_size(array); i++)
+		ls_buf_printf(
+			&text, "%s%s", i ? " " : "", json_string_value(json_array_get(array, i)));
+	return ls_buf_take(&text);
+}
+
+static void list_row(struct ls_table *table, const json_t *c)
+{
+	LS_CLEANUP(ls_free_str) char *names = joined(json_object_get(c, "sans"));
+	const char *state = ls_cli_text(c, "state");
+	char date[32], days[32], sha[16];
+	const char *cells[] = { ls_cli_text(c, "name"), ls_cli_text(c, "origin"),
+		ls_cli_text(c, "key"), ls_cli_date(json_object_get(c, "not_after"), date), days,
+		state, sha, ls_cli_text(c, "subject"), names };
+	enum ls_tint tints[LS_COUNT(cells)] = { [5] = state_tint(state) };
+
+	(void)snprintf(days, sizeof days, "%lld",
+		(long long)json_integer_value(json_object_get(c, "days")));
+	(void)snprintf(sha, sizeof sha, "%.10s", ls_cli_text(c, "sha256"));
+	ls_table_row(table, cells, tints);
+}
+
+/* One row for each; on a narrow terminal what the certificates say of themselves stands in a second
+ * table. */
+static void print_certs(const json_t *certs)
 {
 	static const char *const heads[] = { "COMPONENT", "ORIGIN", "KEY", "NOT AFTER", "DAYS",
-		"STATE", "SHA256", "SUBJECT" };
+		"STATE", "SHA256", "SUBJECT", "NAMES" };
+	static const char *const more[] = { "COMPONENT", "SUBJECT", "NAMES" };
+	bool wide = ls_cli_columns() >= WIDE_COLUMNS;
+	struct ls_table *table = ls_table_new(heads, wide ? LS_COUNT(heads) : LS_COUNT(heads) - 2);
+
+	for (size_t i = 0; i < json_array_size(certs); i++)
+		list_row(table, json_array_get(certs, i));
+	ls_table_print(&table, stdout);
+	if (wide)
+		return;
+	putchar('\n');
+	table = ls_table_new(more, LS_COUNT(more));
+	for (size_t i = 0; i < json_array_size(certs); i++) {
+		const json_t *c = json_array_get(certs, i);
+		LS_CLEANUP(ls_free_str) char *names = joined(json_object_get(c, "sans"));
+		const char *cells[] = { ls_cli_text(c, "name"), ls_cli_text(c, "subject"), names };
+
+		ls_table_row(table, cells, NULL);
+	}
+	ls_table_print(&table, stdout);
+}
+
+int ls_cli_cert_list(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc, char **argv)
+{
 	struct ls_err err = { 0 };
 	json_t *answer = NULL;
-	struct ls_table *table;
-	const json_t *certs;
 	char **rest;
 
 	if (!ls_cli_parse(cli, verb, NULL, argc, argv, 0, 0, &rest))
@@ -40,23 +91,7 @@ int ls_cli_cert_list(struct ls_cli *cli, const struct ls_cli_verb *verb, int arg
 		return ls_cli_fail(cli, &err);
 	if (ls_cli_json(cli, answer))
 		return 0;
-	table = ls_table_new(heads, LS_COUNT(heads));
-	certs = json_object_get(answer, "certificates");
-	for (size_t i = 0; i < json_array_size(certs); i++) {
-		const json_t *c = json_array_get(certs, i);
-		char date[32], days[32], sha[16];
-		const char *state = ls_cli_text(c, "state");
-		const char *cells[] = { ls_cli_text(c, "name"), ls_cli_text(c, "origin"),
-			ls_cli_text(c, "key"), ls_cli_date(json_object_get(c, "not_after"), date),
-			days, state, sha, ls_cli_text(c, "subject") };
-		enum ls_tint tints[LS_COUNT(heads)] = { [5] = state_tint(state) };
-
-		(void)snprintf(days, sizeof days, "%lld",
-			(long long)json_integer_value(json_object_get(c, "days")));
-		(void)snprintf(sha, sizeof sha, "%.10s", ls_cli_text(c, "sha256"));
-		ls_table_row(table, cells, tints);
-	}
-	ls_table_print(&table, stdout);
+	print_certs(json_object_get(answer, "certificates"));
 	json_decref(answer);
 	return 0;
 }
