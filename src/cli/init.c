@@ -8,9 +8,12 @@
 static int report(
 	struct ls_cli *cli, const struct ls_bootstrap *wish, bool before, int64_t generation)
 {
-	if (ls_cli_json(cli, json_pack("{s:s, s:I, s:b}", "cluster", wish->cluster, "generation",
-				     (json_int_t)generation, "already", (int)before)))
+	json_t *json = json_pack("{s:s, s:I, s:b}", "cluster", wish->cluster, "generation",
+		(json_int_t)generation, "already", (int)before);
+
+	if (ls_cli_json(cli, json))
 		return 0;
+	json_decref(json);
 	if (cli->quiet)
 		return 0;
 	if (before) {
