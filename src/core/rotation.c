@@ -84,12 +84,13 @@ static bool may_move_record(const struct ls_rotation_facts *f)
 	return f->initiator || f->now_s >= f->takeover_at_s;
 }
 
-/* When time alone lets this node move the record. */
-static int64_t move_at(const struct ls_rotation_facts *f, int64_t deadline_s)
+/* Until time alone lets this node make the record's next move. `move` is ready, or will be then. */
+static struct ls_rotation_step wait_to_move(
+	const struct ls_rotation_facts *f, struct ls_rotation_step move)
 {
-	if (f->initiator || f->takeover_at_s <= deadline_s)
-		return deadline_s;
-	return f->takeover_at_s;
+	if (f->initiator || f->takeover_at_s <= move.until_s)
+		return wait_until(move.until_s);
+	return wait_until(f->takeover_at_s);
 }
 
 /* A yes promises that only a rename is left to do, so everything that can fail comes before it. */
@@ -110,19 +111,27 @@ static struct ls_rotation_step step_own_vote(const struct ls_rotation_facts *f)
 	return act(f->validated == LS_DONE_WELL ? LS_ACT_VOTE_YES : LS_ACT_VOTE_NO);
 }
 
+/* What the record is ready for, whoever moves it. */
+static struct ls_rotation_step move_of_vote(const struct ls_rotation_facts *f)
+{
+	if (f->no_votes > 0)
+		return act(LS_ACT_ABORT);
+	if (f->yes_votes == f->participants)
+		return act(LS_ACT_DECIDE);
+	if (f->now_s >= f->vote_deadline_s)
+		return act(LS_ACT_ABORT);
+	return wait_until(f->vote_deadline_s);
+}
+
 static struct ls_rotation_step step_voting(const struct ls_rotation_facts *f)
 {
-	if (may_move_record(f)) {
-		if (f->no_votes > 0)
-			return act(LS_ACT_ABORT);
-		if (f->yes_votes == f->participants)
-			return act(LS_ACT_DECIDE);
-		if (f->now_s >= f->vote_deadline_s)
-			return act(LS_ACT_ABORT);
-	}
+	struct ls_rotation_step move = move_of_vote(f);
+
+	if (move.action != LS_ACT_WAIT && may_move_record(f))
+		return move;
 	if (f->participant && f->my_vote == LS_NOT_YET && f->now_s < f->vote_deadline_s)
 		return step_own_vote(f);
-	return wait_until(move_at(f, f->vote_deadline_s));
+	return wait_to_move(f, move);
 }
 
 /* The way to the target on this node; WAIT when it is there. The files come before the ref:
@@ -144,22 +153,26 @@ static struct ls_rotation_step step_arrive(const struct ls_rotation_facts *f)
 	return act(f->reloaded == LS_NOT_YET ? LS_ACT_RELOAD : LS_ACT_CHECK);
 }
 
+static struct ls_rotation_step move_of_decided(const struct ls_rotation_facts *f)
+{
+	if (f->phase == LS_PHASE_VERIFYING && f->bad_reports > 0 && f->revert_allowed)
+		return act(LS_ACT_REVERT);
+	if (f->good_reports + f->bad_reports == f->participants || f->now_s >= f->verify_deadline_s)
+		return act(LS_ACT_CLOSE);
+	return wait_until(f->verify_deadline_s);
+}
+
 static struct ls_rotation_step step_decided(const struct ls_rotation_facts *f)
 {
-	struct ls_rotation_step own = step_arrive(f);
+	struct ls_rotation_step own = step_arrive(f), move = move_of_decided(f);
 
 	if (own.action != LS_ACT_WAIT)
 		return own;
 	if (f->participant && !f->my_report)
 		return act(LS_ACT_REPORT);
-	if (may_move_record(f)) {
-		if (f->phase == LS_PHASE_VERIFYING && f->bad_reports > 0 && f->revert_allowed)
-			return act(LS_ACT_REVERT);
-		if (f->good_reports + f->bad_reports == f->participants ||
-			f->now_s >= f->verify_deadline_s)
-			return act(LS_ACT_CLOSE);
-	}
-	return wait_until(move_at(f, f->verify_deadline_s));
+	if (move.action != LS_ACT_WAIT && may_move_record(f))
+		return move;
+	return wait_to_move(f, move);
 }
 
 static struct ls_rotation_step step_idle(const struct ls_rotation_facts *f)
