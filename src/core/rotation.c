@@ -143,11 +143,12 @@ static struct ls_rotation_step step_arrive(const struct ls_rotation_facts *f)
 
 	if (there)
 		return wait_until(INT64_MAX);
-	if (f->fetched ==
-		LS_NOT_YET) /* also after a restart: what changed must be known to reload it */
+	/* Also after a restart: what changed must be known to reload it. After the decision there
+	 * is no way but forward, so what was refused or failed is tried again. */
+	if (f->fetched != LS_DONE_WELL)
 		return act(LS_ACT_FETCH);
 	if (!f->live)
-		return act(f->staged == LS_NOT_YET ? LS_ACT_STAGE : LS_ACT_ACTIVATE);
+		return act(f->staged == LS_DONE_WELL ? LS_ACT_ACTIVATE : LS_ACT_STAGE);
 	if (!f->advanced)
 		return act(LS_ACT_ADVANCE);
 	return act(f->reloaded == LS_NOT_YET ? LS_ACT_RELOAD : LS_ACT_CHECK);

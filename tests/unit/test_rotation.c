@@ -194,6 +194,22 @@ START_TEST(waits_end_when_time_alone_changes_the_answer)
 }
 END_TEST
 
+/* A yes may be counted after the node that gave it has started anew and failed to do it again. */
+START_TEST(what_failed_before_the_decision_is_tried_again_after_it)
+{
+	struct ls_rotation_facts f = reported;
+
+	f.live = f.advanced = f.my_report = false;
+	f.reloaded = f.checked = LS_NOT_YET;
+	f.fetched = LS_DONE_BADLY;
+	f.staged = LS_NOT_YET;
+	assert_does(&f, LS_ACT_FETCH);
+	f.fetched = LS_DONE_WELL;
+	f.staged = LS_DONE_BADLY;
+	assert_does(&f, LS_ACT_STAGE);
+}
+END_TEST
+
 START_TEST(a_bad_report_goes_back_only_where_it_is_allowed)
 {
 	struct ls_rotation_facts f = reported;
@@ -318,6 +334,7 @@ LS_TEST_MAIN("rotation", all_that_can_fail_comes_before_the_yes,
 	the_initiator_decides_with_all_votes_only,
 	a_no_of_others_ends_the_attempt_before_the_own_work, others_take_over_in_time,
 	waits_end_when_time_alone_changes_the_answer,
+	what_failed_before_the_decision_is_tried_again_after_it,
 	a_bad_report_goes_back_only_where_it_is_allowed, a_rollback_is_never_rolled_back,
 	a_rotation_closes_with_all_reports_or_at_the_deadline, remains_go_only_when_idle_and_there,
 	going_back_needs_every_condition, phases_follow_the_table)
