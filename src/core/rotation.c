@@ -135,7 +135,8 @@ static struct ls_rotation_step step_voting(const struct ls_rotation_facts *f)
 }
 
 /* The way to the target on this node; WAIT when it is there. The files come before the ref:
- * services must not wait for git, and a full disk can only delay the ref. */
+ * services must not wait for git, and a full disk can only delay the ref. So do the reloads: a ref
+ * that names the target then says, after a restart, that services have been told. */
 static struct ls_rotation_step step_arrive(const struct ls_rotation_facts *f)
 {
 	bool there =
@@ -149,9 +150,9 @@ static struct ls_rotation_step step_arrive(const struct ls_rotation_facts *f)
 		return act(LS_ACT_FETCH);
 	if (!f->live)
 		return act(f->staged == LS_DONE_WELL ? LS_ACT_ACTIVATE : LS_ACT_STAGE);
-	if (!f->advanced)
-		return act(LS_ACT_ADVANCE);
-	return act(f->reloaded == LS_NOT_YET ? LS_ACT_RELOAD : LS_ACT_CHECK);
+	if (f->reloaded == LS_NOT_YET)
+		return act(LS_ACT_RELOAD);
+	return act(f->advanced ? LS_ACT_CHECK : LS_ACT_ADVANCE);
 }
 
 static struct ls_rotation_step move_of_decided(const struct ls_rotation_facts *f)

@@ -120,7 +120,8 @@ static bool may_revert(struct ls_agent *a, const struct ls_store_view *view, int
 }
 
 /* A new target: nothing is known to be done for it but what the disk and the record show. */
-static void retarget(struct ls_agent *a, const struct ls_store_view *view, bool live)
+static void retarget(
+	struct ls_agent *a, const struct ls_store_view *view, const struct ls_rotation_facts *f)
 {
 	struct ls_progress *p = &a->progress;
 	const struct ls_ballot *mine;
@@ -133,9 +134,9 @@ static void retarget(struct ls_agent *a, const struct ls_store_view *view, bool 
 	mine = view->rotation ? ls_rotation_ballot(view->rotation, a->identity.node) : NULL;
 	if (mine)
 		p->baseline = ls_strv_copy(mine->baseline);
-	/* Idle and already there: services were told when it was activated. Generation 1 has no
+	/* Idle and already there: services were told before the ref moved. Generation 1 has no
 	 * services yet. */
-	if ((!view->rotation && live) || target_generation(view) == 1)
+	if ((!view->rotation && f->live && f->advanced) || target_generation(view) == 1)
 		p->reloaded = p->checked = LS_DONE_WELL;
 }
 
@@ -158,7 +159,7 @@ static enum ls_code gather(struct ls_agent *a, const struct ls_store_view *view,
 	target_dir(view, wanted);
 	f->live = strcmp(current, wanted) == 0;
 	f->advanced = strcmp(head.hex, target_commit(view)) == 0;
-	retarget(a, view, f->live);
+	retarget(a, view, f);
 	f->fetched = p->fetched;
 	f->probed = p->probed;
 	f->staged = p->staged;

@@ -194,6 +194,51 @@ START_TEST(waits_end_when_time_alone_changes_the_answer)
 }
 END_TEST
 
+START_TEST(services_are_told_before_the_ref_says_so)
+{
+	struct ls_rotation_facts f = voting;
+	char text[256];
+
+	play(&f, LS_ACT_VOTE_YES, text, sizeof text);
+	f.phase = LS_PHASE_VERIFYING;
+	f.verify_deadline_s = REPORT_BY;
+	f.my_vote = LS_DONE_WELL;
+	f.yes_votes = 3;
+	play(&f, LS_ACT_REPORT, text, sizeof text);
+	ck_assert_str_eq(text, "activate, reload, advance, check, report");
+}
+END_TEST
+
+START_TEST(a_restart_in_verifying_fetches_before_it_reloads)
+{
+	struct ls_rotation_facts f = reported;
+	char text[256];
+
+	f.my_report = f.advanced = false;
+	f.fetched = f.probed = f.staged = f.validated = LS_NOT_YET;
+	f.reloaded = f.checked = LS_NOT_YET;
+	play(&f, LS_ACT_REPORT, text, sizeof text);
+	ck_assert_str_eq(text, "fetch, reload, advance, check, report");
+}
+END_TEST
+
+START_TEST(a_node_that_comes_late_catches_up_in_any_phase_but_voting)
+{
+	struct ls_rotation_facts f = { .now_s = NOW, .takeover_at_s = INT64_MAX };
+	char text[256];
+
+	play(&f, LS_ACT_WAIT, text, sizeof text);
+	ck_assert_str_eq(text, "fetch, stage, activate, reload, advance, check, wait");
+	f = (struct ls_rotation_facts){ .now_s = NOW,
+		.phase = LS_PHASE_VERIFYING,
+		.takeover_at_s = INT64_MAX,
+		.verify_deadline_s = REPORT_BY,
+		.participants = 2 };
+	play(&f, LS_ACT_WAIT, text, sizeof text); /* it is asked for no report */
+	ck_assert_str_eq(text, "fetch, stage, activate, reload, advance, check, wait");
+}
+END_TEST
+
 /* A yes may be counted after the node that gave it has started anew and failed to do it again. */
 START_TEST(what_failed_before_the_decision_is_tried_again_after_it)
 {
@@ -207,6 +252,21 @@ START_TEST(what_failed_before_the_decision_is_tried_again_after_it)
 	f.fetched = LS_DONE_WELL;
 	f.staged = LS_DONE_BADLY;
 	assert_does(&f, LS_ACT_STAGE);
+}
+END_TEST
+
+START_TEST(a_reload_that_failed_is_not_repeated)
+{
+	struct ls_rotation_facts f = reported;
+
+	f.my_report = f.advanced = false;
+	f.reloaded = LS_DONE_BADLY;
+	f.checked = LS_NOT_YET;
+	assert_does(&f, LS_ACT_ADVANCE);
+	f.advanced = true;
+	assert_does(&f, LS_ACT_CHECK);
+	f.checked = LS_DONE_BADLY;
+	assert_does(&f, LS_ACT_REPORT);
 }
 END_TEST
 
@@ -333,8 +393,11 @@ LS_TEST_MAIN("rotation", all_that_can_fail_comes_before_the_yes,
 	one_failure_before_the_vote_is_a_no, a_vote_is_given_once_in_time_and_by_participants,
 	the_initiator_decides_with_all_votes_only,
 	a_no_of_others_ends_the_attempt_before_the_own_work, others_take_over_in_time,
-	waits_end_when_time_alone_changes_the_answer,
+	waits_end_when_time_alone_changes_the_answer, services_are_told_before_the_ref_says_so,
+	a_restart_in_verifying_fetches_before_it_reloads,
+	a_node_that_comes_late_catches_up_in_any_phase_but_voting,
 	what_failed_before_the_decision_is_tried_again_after_it,
-	a_bad_report_goes_back_only_where_it_is_allowed, a_rollback_is_never_rolled_back,
-	a_rotation_closes_with_all_reports_or_at_the_deadline, remains_go_only_when_idle_and_there,
-	going_back_needs_every_condition, phases_follow_the_table)
+	a_reload_that_failed_is_not_repeated, a_bad_report_goes_back_only_where_it_is_allowed,
+	a_rollback_is_never_rolled_back, a_rotation_closes_with_all_reports_or_at_the_deadline,
+	remains_go_only_when_idle_and_there, going_back_needs_every_condition,
+	phases_follow_the_table)
