@@ -131,6 +131,7 @@ static void retarget(
 		return;
 	ls_progress_done(p);
 	(void)snprintf(p->commit, sizeof p->commit, "%s", commit);
+	a->tidied = false; /* what the earlier target left */
 	mine = view->rotation ? ls_rotation_ballot(view->rotation, a->identity.node) : NULL;
 	if (mine)
 		p->baseline = ls_strv_copy(mine->baseline);
