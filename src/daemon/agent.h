@@ -57,8 +57,8 @@ struct ls_agent {
 	struct ls_live_guard *guard; /* NULL where nothing heals */
 	bool tidied;                 /* since the last rotation */
 	int64_t tidy_again_at_s;     /* something was left because it is too young */
-	bool own_fault; /* the latest no vote was about this machine (a full disk …), not about the
-			   candidate */
+	bool own_fault; /* the latest attempt ended because of this machine (a full disk …), not
+			   of the candidate */
 	enum ls_code (*generate)(
 		const struct ls_key_spec *spec, struct evp_pkey_st **out, struct ls_err *err);
 	void (*on_progress)(void *arg, const char *phase, const char *step, int64_t generation);
@@ -89,8 +89,9 @@ struct ls_author {
 
 /* Carries a candidate through a whole rotation. LS_OK: done (*out_generation; warnings into the
  * candidate's). LS_E_CONFLICT, LS_E_REFUSED (a vote was no: nothing changed), LS_E_ROLLED_BACK,
- * LS_E_FAILED (done, but degraded or stuck: the text says what). A candidate that is `unchanged` is
- * LS_OK with the present generation. */
+ * LS_E_FAILED (done, but degraded or stuck: the text says what), LS_E_UNKNOWN (it broke off and
+ * could not be taken back: it is carried on later). A candidate that is `unchanged` is LS_OK with
+ * the present generation. */
 LS_CHECK enum ls_code ls_agent_change(struct ls_agent *agent, struct ls_candidate *candidate,
 	const struct ls_author *author, int64_t *out_generation, struct ls_err *err);
 /* Does all steps that can be done now: finishes what a crash left, repairs ref and link, tidies.
@@ -100,6 +101,9 @@ LS_CHECK enum ls_code ls_agent_reconcile(
 
 /* The parts of driver.c that steps.c does. */
 void ls_progress_done(struct ls_progress *progress);
+/* Ends a rotation that is not decided; what this node got ready for it is removed. */
+LS_CHECK enum ls_code ls_agent_abort(struct ls_agent *agent, const struct ls_rotation *rotation,
+	const char *why, struct ls_err *err);
 LS_CHECK enum ls_code ls_agent_do(struct ls_agent *agent, const struct ls_store_view *view,
 	enum ls_action action, struct ls_err *err);
 

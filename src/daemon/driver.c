@@ -335,29 +335,30 @@ static enum ls_code begin(struct ls_agent *a, const struct ls_store_view *view,
 	return ls_store_begin(a->store, &rotation, err);
 }
 
-/* A step failed for a reason that is no vote. What the caller hears must be what holds: an
- * undecided attempt is taken back, or nobody knows. */
-static enum ls_code settle_failure(
+/* A step failed. Undecided, the rotation is taken back, or it would be carried on by the next timer
+ * although the caller was told that it failed; when that fails too, the caller is told so. */
+static enum ls_code broke_off(
 	struct ls_agent *a, const char *nonce, enum ls_code code, struct ls_err *err)
 {
 	LS_CLEANUP(ls_store_view_done) struct ls_store_view now = { 0 };
+	LS_CLEANUP(ls_free_str) char *why = ls_strdup(err ? err->text : "");
+	bool read = ls_store_read(a->store, &now, NULL) == LS_OK;
 
-	if (ls_store_read(a->store, &now, NULL) == LS_OK) {
-		if (!now.rotation || strcmp(now.rotation->nonce, nonce) != 0)
-			return code;
-		if (now.rotation->phase != LS_PHASE_VOTING)
-			return LS_WRAP(err,
-				"generation %lld is decided, but this node is stuck (it is tried "
-				"again)",
-				(long long)now.tip.generation);
-		if (ls_store_abort(a->store, nonce, err ? err->text : "a step failed", ls_now_s(),
-			    NULL) == LS_OK)
-			return code;
+	if (read && (!now.rotation || strcmp(now.rotation->nonce, nonce) != 0))
+		return code;
+	if (read && now.rotation->phase != LS_PHASE_VOTING)
+		return LS_WRAP(err,
+			"generation %lld is decided, but this node is stuck (it is tried "
+			"again)",
+			(long long)now.tip.generation);
+	if (read && ls_agent_abort(a, now.rotation, why, NULL) == LS_OK) {
+		LS_HINT(err, "nothing was changed");
+		return code;
 	}
-	LS_WRAP(err, "it is not known whether the change will be made");
+	LS_WRAP(err, "the rotation broke off, and is carried on when this is mended");
+	LS_HINT(err, "lockstep status shows what became of it");
 	if (err)
 		err->code = LS_E_UNKNOWN;
-	LS_HINT(err, "lockstep status tells");
 	return LS_E_UNKNOWN;
 }
 
@@ -365,7 +366,7 @@ enum ls_code ls_agent_change(struct ls_agent *a, struct ls_candidate *candidate,
 	const struct ls_author *author, int64_t *out_generation, struct ls_err *err)
 {
 	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
-	char nonce[LS_NONCE_SIZE];
+	char nonce[LS_NONCE_SIZE] = "";
 	int64_t wait_s = 0;
 	enum ls_code code;
 
@@ -376,10 +377,11 @@ enum ls_code ls_agent_change(struct ls_agent *a, struct ls_candidate *candidate,
 	if (view.tip.commit[0] && strcmp(view.tip.commit, a->tip_commit.hex) != 0)
 		return LS_FAIL(err, LS_E_CONFLICT, "the state moved to generation %lld meanwhile",
 			(long long)view.tip.generation);
-	LS_TRY(begin(a, &view, candidate, author, nonce, err));
-	code = drive(a, nonce, &wait_s, err);
+	code = begin(a, &view, candidate, author, nonce, err);
+	if (code == LS_OK)
+		code = drive(a, nonce, &wait_s, err);
 	if (code != LS_OK)
-		return settle_failure(a, nonce, code, err);
+		return broke_off(a, nonce, code, err);
 	code = verdict(a, nonce, candidate, err);
 	LS_TRY(ls_agent_refresh(a, code == LS_OK ? err : NULL));
 	*out_generation = view.tip.generation + 1;

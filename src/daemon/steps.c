@@ -148,8 +148,10 @@ static enum ls_code do_fetch(
 		code = make_plan(a, view, err);
 	if (code != LS_OK && !voting)
 		return LS_WRAP(err, "get generation %s ready", p->commit);
-	if (code != LS_OK)
+	if (code != LS_OK) {
 		set_reason(p, err->text);
+		a->own_fault = code != LS_E_REFUSED;
+	}
 	p->fetched = code == LS_OK ? LS_DONE_WELL : LS_DONE_BADLY;
 	return LS_OK;
 }
@@ -236,12 +238,15 @@ static void do_validate(struct ls_agent *a, const struct ls_store_view *view, st
 		const struct ls_service *service = ls_services_find(&a->services, p->changed[i]);
 		char old_sha[LS_SHA256_TEXT], new_sha[LS_SHA256_TEXT];
 		struct ls_reload_about about;
+		enum ls_code code;
 
 		if (!service || !service->validate)
 			continue;
 		about_component(a, view, p->changed[i], present, old_sha, new_sha, &about);
-		if (ls_reload_validate(service, &about, err) != LS_OK) {
+		code = ls_reload_validate(service, &about, err);
+		if (code != LS_OK) {
 			set_reason(p, err->text);
+			a->own_fault = code != LS_E_REFUSED;
 			p->validated = LS_DONE_BADLY;
 			return;
 		}
@@ -266,6 +271,19 @@ static enum ls_code do_vote(
 	return code;
 }
 
+/* What was got ready goes first: a crash in between finds the rotation still voting, and fetches
+ * again. The other way round nobody would know any more what to remove. */
+enum ls_code ls_agent_abort(
+	struct ls_agent *a, const struct ls_rotation *r, const char *why, struct ls_err *err)
+{
+	struct ls_commit_id id = commit_id(r->commit);
+
+	/* What stays is unreachable; that is no reason to keep the rotation open. */
+	LS_IGNORE(ls_history_discard(a->history, &id, NULL));
+	ls_progress_done(&a->progress);
+	return ls_store_abort(a->store, r->nonce, why, ls_now_s(), err);
+}
+
 static enum ls_code do_abort(
 	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
 {
@@ -275,9 +293,11 @@ static enum ls_code do_abort(
 	for (size_t i = 0; i < r->ballot_count; i++)
 		if (!r->ballots[i].yes)
 			ls_buf_printf(&why, "%s%s", why.len ? "; " : "", r->ballots[i].reason);
-	if (!why.len)
+	if (!why.len) {
 		ls_buf_str(&why, "not all nodes voted in time");
-	return ls_store_abort(a->store, r->nonce, ls_buf_text(&why), ls_now_s(), err);
+		a->own_fault = true;
+	}
+	return ls_agent_abort(a, r, ls_buf_text(&why), err);
 }
 
 static enum ls_code do_activate(
@@ -518,6 +538,7 @@ static enum ls_code do_tidy(
 		LS_TRY(ls_history_discard(a->history, &aborted, err));
 	}
 	LS_TRY(drop_old_epochs(a, err));
+	LS_TRY(ls_store_tidy(a->store, err));
 	LS_TRY(ls_history_tidy(a->history, err));
 	a->tidied = true;
 	a->tidy_again_at_s = left ? ls_now_s() + EARLIER_GRACE_S : INT64_MAX;

@@ -103,25 +103,48 @@ static enum ls_code local_fetch(
 	return ls_file_read(local_of(store)->dir_fd, name, PACK_MAX_BYTES, out_pack, err);
 }
 
+static void drop_suffix(int dir_fd, const char *suffix)
+{
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+
+	if (ls_dir_list(dir_fd, NAMES_MAX, &names, NULL) != LS_OK)
+		return;
+	for (size_t i = 0; i < ls_strv_count(names); i++)
+		if (ls_has_suffix(names[i], suffix))
+			(void)unlinkat(dir_fd, names[i], 0);
+}
+
 /* Packs of rotations that have ended, and temporaries of a process that died. Failing to remove one
  * harms nothing. */
 static void drop_packs(struct local *l)
 {
-	LS_CLEANUP(ls_free_strv) char **names = NULL;
-	struct ls_err ignored;
-
-	if (ls_dir_list(l->dir_fd, NAMES_MAX, &names, &ignored) != LS_OK)
-		return;
-	for (size_t i = 0; i < ls_strv_count(names); i++)
-		if (ls_has_suffix(names[i], ".pack") || ls_has_suffix(names[i], ".new"))
-			(void)unlinkat(l->dir_fd, names[i], 0);
+	drop_suffix(l->dir_fd, ".pack");
+	drop_suffix(l->dir_fd, ".new");
+	drop_suffix(l->kek_fd, ".new");
 }
 
-static enum ls_code local_begin(
+static enum ls_code begin(
 	struct ls_store *store, const struct ls_rotation *rotation, struct ls_err *err)
 {
 	TRANSACTION(store, ls_record_begin(&view, rotation, err));
 	return LS_OK;
+}
+
+/* Without its rotation a pack is for nobody, and attempts on a full disk would make it fuller each
+ * time. The record may have been replaced all the same, when only the sync after it failed. */
+static enum ls_code local_begin(
+	struct ls_store *store, const struct ls_rotation *rotation, struct ls_err *err)
+{
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view now = { 0 };
+	enum ls_code code = begin(store, rotation, err);
+
+	if (code != LS_OK && local_read(store, &now, NULL) == LS_OK &&
+		!(now.rotation && strcmp(now.rotation->commit, rotation->commit) == 0)) {
+		LS_CLEANUP(ls_free_str) char *name = pack_name(rotation->commit);
+
+		(void)unlinkat(local_of(store)->dir_fd, name, 0); /* tidy finds it */
+	}
+	return code;
 }
 
 static enum ls_code local_vote(struct ls_store *store, const char *nonce,
@@ -206,6 +229,19 @@ static enum ls_code local_drop_wraps(struct ls_store *store, int64_t epoch, stru
 	return removed ? ls_dir_sync(l->kek_fd, err) : LS_OK;
 }
 
+static enum ls_code local_tidy(struct ls_store *store, struct ls_err *err)
+{
+	struct local *l = local_of(store);
+	LS_CLEANUP(ls_fd_close) int lock_fd = -1;
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
+
+	LS_TRY(lock(l, &lock_fd, err));
+	LS_TRY(local_read(store, &view, err));
+	if (!view.rotation)
+		drop_packs(l);
+	return LS_OK;
+}
+
 static int local_watch_fd(struct ls_store *store)
 {
 	(void)store; /* one machine, one writer: nobody else moves the record */
@@ -237,6 +273,7 @@ static const struct ls_store_ops local_ops = {
 	.put_wrap = local_put_wrap,
 	.get_wrap = local_get_wrap,
 	.drop_wraps = local_drop_wraps,
+	.tidy = local_tidy,
 	.watch_fd = local_watch_fd,
 };
 

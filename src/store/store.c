@@ -84,6 +84,11 @@ enum ls_code ls_store_drop_wraps(struct ls_store *store, int64_t epoch, struct l
 	return store->ops->drop_wraps(store, epoch, err);
 }
 
+enum ls_code ls_store_tidy(struct ls_store *store, struct ls_err *err)
+{
+	return store->ops->tidy(store, err);
+}
+
 int ls_store_watch_fd(struct ls_store *store)
 {
 	return store->ops->watch_fd(store);

@@ -111,6 +111,7 @@ struct ls_store_ops {
 	enum ls_code (*get_wrap)(struct ls_store *store, int64_t epoch, const char *node,
 		struct ls_buf *out_pem, struct ls_err *err);
 	enum ls_code (*drop_wraps)(struct ls_store *store, int64_t epoch, struct ls_err *err);
+	enum ls_code (*tidy)(struct ls_store *store, struct ls_err *err);
 	int (*watch_fd)(struct ls_store *store);
 };
 struct ls_store {
@@ -159,6 +160,8 @@ LS_CHECK enum ls_code ls_store_get_wrap(struct ls_store *store, int64_t epoch, c
 	struct ls_buf *out_pem, struct ls_err *err);
 LS_CHECK enum ls_code ls_store_drop_wraps(
 	struct ls_store *store, int64_t epoch, struct ls_err *err);
+/* While none runs: removes what attempts left that were never begun. */
+LS_CHECK enum ls_code ls_store_tidy(struct ls_store *store, struct ls_err *err);
 /* A descriptor that is readable when the record may have changed; -1: the store cannot tell, look
  * by timer. */
 int ls_store_watch_fd(struct ls_store *store);
