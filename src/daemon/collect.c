@@ -42,6 +42,13 @@ static void say(struct intake_job *job, int priority, enum ls_event event, char 
 	job->message = message;
 }
 
+/* For what is not the drop-in's fault: its files stay. */
+static void wait_for(struct intake_job *job, char *message)
+{
+	job->verdict = LS_DROPIN_RETRY;
+	say(job, LOG_ERR, LS_EVENT_CHANGE_FAILED, message);
+}
+
 static void refuse(struct intake_job *job, const char *reason)
 {
 	struct ls_daemon *d = job->d;
@@ -54,8 +61,7 @@ static void refuse(struct intake_job *job, const char *reason)
 	if (ls_dropin_reject(d->paths.rejected, now_ms, set->component, reason,
 		    ls_secret_bytes(&set->cert.bytes), &path, &err) != LS_OK) {
 		/* The files stay where they are: a refusal that leaves no trace would be worse. */
-		job->verdict = LS_DROPIN_WAIT;
-		say(job, LOG_ERR, LS_EVENT_DROPIN_REFUSED,
+		wait_for(job,
 			ls_format(
 				"refused drop-in '%s': %s; it could not be moved to rejected/: %s",
 				set->component, reason, err.text));
@@ -100,6 +106,37 @@ static void say_taken(
 					json_object_get(answer, "generation"))));
 }
 
+/* Whether the certificate is the one in force: after a failure only that says that it was taken. */
+static bool in_force(const struct intake_job *job)
+{
+	const struct ls_change_set *set = the_set(job);
+	LS_CLEANUP(ls_cert_info_done) struct ls_cert_info info = { 0 }, present = { 0 };
+	const struct ls_component *c = ls_state_component(
+		&job->d->agent->tip, ls_component_alias(set->component));
+
+	return c && ls_cert_info_read(ls_secret_bytes(&set->cert.bytes), &info, NULL) == LS_OK &&
+	       ls_cert_info_read(ls_buf_bytes(&c->chain_pem), &present, NULL) == LS_OK &&
+	       strcmp(info.sha256, present.sha256) == 0;
+}
+
+/* Judged without changing anything first: afterwards a failure that is no plain refusal is this
+ * machine's, and no reason to remove an operator's key. */
+static enum ls_code try_first(
+	struct intake_job *job, const struct ls_author *author, struct ls_err *err)
+{
+	json_t *answer = NULL;
+	int64_t wait_s;
+	enum ls_code code;
+
+	if (ls_agent_reconcile(job->d->agent, &wait_s, err) != LS_OK)
+		return LS_E_IO;
+	job->change.dry_run = true;
+	code = ls_command_change(job->d->agent, &job->change, author, &answer, err);
+	job->change.dry_run = false;
+	json_decref(answer);
+	return code == LS_E_DAMAGED || code == LS_E_CRYPTO ? LS_E_REFUSED : code;
+}
+
 static void judge(struct intake_job *job)
 {
 	struct ls_daemon *d = job->d;
@@ -111,27 +148,25 @@ static void judge(struct intake_job *job)
 	enum ls_code code;
 
 	author.email = email;
-	code = ls_command_change(d->agent, &job->change, &author, &answer, &err);
-	if (code == LS_OK || code == LS_E_FAILED) {
+	code = try_first(job, &author, &err);
+	if (code == LS_OK)
+		code = ls_command_change(d->agent, &job->change, &author, &answer, &err);
+	if (code == LS_OK || (code == LS_E_FAILED && in_force(job))) {
 		job->verdict = LS_DROPIN_TAKEN;
 		say_taken(job, code, answer, &err);
-	} else if (code == LS_E_REFUSED || code == LS_E_DAMAGED || code == LS_E_CRYPTO) {
+	} else if (code == LS_E_REFUSED) {
 		refuse(job, err.text);
 	} else if (code == LS_E_ROLLED_BACK) {
 		refuse(job, err.text);
 		job->event = LS_EVENT_ROLLED_BACK;
-	} else { /* the disk, the store, another rotation: not the drop-in's fault, so it stays */
-		job->verdict = LS_DROPIN_RETRY;
-		if (code != LS_E_CONFLICT)
-			say(job, LOG_ERR, LS_EVENT_CHANGE_FAILED,
-				ls_format("drop-in '%s' waits: %s", set->component, err.text));
+	} else { /* the disk, the store, another rotation */
+		wait_for(job, ls_format("drop-in '%s' waits: %s", set->component, err.text));
 	}
 	json_decref(answer);
 }
 
-static void intake_work(void *arg)
+static void look_at(struct intake_job *job)
 {
-	struct intake_job *job = arg;
 	const struct ls_change_set *set = the_set(job);
 	struct ls_agent *a = job->d->agent;
 
@@ -168,14 +203,33 @@ static void intake_work(void *arg)
 	judge(job);
 }
 
+static void intake_work(void *arg)
+{
+	struct intake_job *job = arg;
+
+	ls_daemon_rotation_begin(job->d);
+	look_at(job);
+	ls_daemon_rotation_end(job->d);
+}
+
+/* It is tried again many times: said once, and shown by status until something else happens. */
+static bool said_already(struct ls_daemon *d, const struct intake_job *job)
+{
+	bool same = job->verdict == LS_DROPIN_RETRY && d->intake_waits &&
+		    strcmp(d->intake_waits, job->message) == 0;
+
+	free(d->intake_waits);
+	d->intake_waits = job->verdict == LS_DROPIN_RETRY ? ls_strdup(job->message) : NULL;
+	return same;
+}
+
 static void intake_done(void *arg)
 {
 	struct intake_job *job = arg;
 	struct ls_daemon *d = job->d;
 
 	d->intake_busy = false;
-	atomic_store(&d->rotating, false);
-	if (job->message)
+	if (!said_already(d, job) && job->message)
 		ls_log(d, job->priority, job->event, the_set(job)->component, "%s", job->message);
 	ls_dropin_settle(d->dropin, job->verdict, ls_mono_ms());
 	job_free(job);
@@ -208,7 +262,7 @@ void ls_daemon_collect(struct ls_daemon *d)
 {
 	struct ls_dropin_offer offer;
 	struct ls_err err = { 0 };
-	int64_t now_ms = ls_mono_ms();
+	int64_t now_ms = ls_mono_ms(), wake_ms;
 
 	if (!d->ready || d->intake_busy)
 		return;
@@ -216,8 +270,14 @@ void ls_daemon_collect(struct ls_daemon *d)
 	d->intake_fault = NULL;
 	if (ls_dropin_scan(d->dropin, now_ms, &err) != LS_OK)
 		d->intake_fault = ls_format("incoming/ cannot be looked at: %s", err.text);
-	if (ls_dropin_next(d->dropin, now_ms, &offer))
+	if (ls_dropin_next(d->dropin, now_ms, &offer)) {
 		post(d, &offer);
-	else
-		ls_source_arm(d->intake_timer, ls_dropin_wake_ms(d->dropin, now_ms));
+		return;
+	}
+	wake_ms = ls_dropin_wake_ms(d->dropin, now_ms);
+	if (wake_ms < 0) { /* somebody took away what was waiting */
+		free(d->intake_waits);
+		d->intake_waits = NULL;
+	}
+	ls_source_arm(d->intake_timer, wake_ms);
 }

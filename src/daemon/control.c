@@ -151,6 +151,30 @@ static void change_work(void *arg)
 	a->on_progress_arg = job;
 	job->code = ls_command_change(a, &job->change, &job->author, &job->answer, &job->err);
 	a->on_progress = NULL;
+	atomic_store(&job->d->rotating, false);
+}
+
+static void on_rotation(void *arg, const char *phase, const char *step, int64_t generation)
+{
+	struct ls_daemon *d = arg;
+
+	(void)phase;
+	(void)step;
+	(void)generation;
+	atomic_store(&d->rotating, true);
+	ls_worker_alive(d->writer);
+}
+
+void ls_daemon_rotation_begin(struct ls_daemon *d)
+{
+	d->agent->on_progress = on_rotation;
+	d->agent->on_progress_arg = d;
+}
+
+void ls_daemon_rotation_end(struct ls_daemon *d)
+{
+	d->agent->on_progress = NULL;
+	atomic_store(&d->rotating, false);
 }
 
 static void change_log(struct change_job *job)
@@ -180,7 +204,6 @@ static void change_done(void *arg)
 	struct ls_daemon *d = job->d;
 
 	d->change_queued = false;
-	atomic_store(&d->rotating, false);
 	change_log(job);
 	if (!job->detached) {
 		json_t *line = job->code == LS_OK ? json_pack("{s:O}", "result", job->answer)
@@ -316,6 +339,8 @@ static char **problems_of(struct ls_daemon *d)
 		ls_strv_add(&problems, d->stuck);
 	if (d->intake_fault)
 		ls_strv_add(&problems, d->intake_fault);
+	if (d->intake_waits)
+		ls_strv_add(&problems, d->intake_waits);
 	if (ls_watch_mode(d->watch) == LS_WATCH_POLL) {
 		LS_CLEANUP(ls_free_str)
 		char *text = ls_format("files are watched by timer only (every %lld s): %s",

@@ -42,6 +42,7 @@ struct ls_daemon {
 	bool intake_busy;      /* a drop-in is with the writer */
 	char *stuck;           /* why the last reconciliation failed; NULL */
 	char *intake_fault;    /* why incoming/ cannot be looked at; NULL */
+	char *intake_waits;    /* what the latest drop-in waits for; NULL */
 	int log_level;
 	int pid_fd;
 };
@@ -86,6 +87,10 @@ void ls_daemon_collect(struct ls_daemon *d);
 
 /* control.c */
 void ls_daemon_request(void *arg, struct ls_request *req);
+/* Worker thread: around a job that may rotate without a caller, so that a hook of that rotation
+ * which asks for a change gets its conflict and does not wait for itself. */
+void ls_daemon_rotation_begin(struct ls_daemon *d);
+void ls_daemon_rotation_end(struct ls_daemon *d);
 /* Who the peer of a socket is, as a commit names it. */
 void ls_author_of(uid_t uid, const char *node, struct ls_author *out);
 void ls_author_done(struct ls_author *author);

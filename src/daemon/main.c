@@ -144,6 +144,7 @@ static int tear_down(struct ls_daemon *d)
 	ls_loop_free(&d->loop);
 	free(d->stuck);
 	free(d->intake_fault);
+	free(d->intake_waits);
 	ls_fd_close(&d->pid_fd);
 	ls_paths_done(&d->paths);
 	return 0;

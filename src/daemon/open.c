@@ -64,18 +64,17 @@ static struct ls_dropin_settings dropin_settings(const struct ls_agent *a)
 	};
 }
 
-static void take_config(struct ls_daemon *d)
+/* Copies: the agent may be with the writer. */
+static void take_config(struct ls_daemon *d, const struct ls_config *c,
+	const struct ls_dropin_settings *settings)
 {
-	const struct ls_config *c = &d->agent->config;
-	struct ls_dropin_settings settings = dropin_settings(d->agent);
-
 	d->log_level = c->log_level;
 	d->reconcile_ms = c->reconcile_s * 1000;
 	d->rejected_keep_days = c->rejected_keep_days;
 	if (d->dropin)
-		ls_dropin_set(d->dropin, &settings);
+		ls_dropin_set(d->dropin, settings);
 	else
-		ls_dropin_new(d->paths.incoming, &settings, &d->dropin);
+		ls_dropin_new(d->paths.incoming, settings, &d->dropin);
 }
 
 static void adopt_templates(struct ls_daemon *d);
@@ -116,6 +115,7 @@ static void open_done(void *arg)
 {
 	struct open_job *job = arg;
 	struct ls_daemon *d = job->d;
+	struct ls_dropin_settings settings;
 
 	d->opening = false;
 	if (job->code == LS_OK && !d->server)
@@ -133,7 +133,8 @@ static void open_done(void *arg)
 	d->guard.plan = job->plan;
 	d->agent->guard = &d->guard;
 	free(job);
-	take_config(d);
+	settings = dropin_settings(d->agent);
+	take_config(d, &d->agent->config, &settings);
 	d->ready = true;
 	ls_log(d, LOG_NOTICE, LS_EVENT_READY, NULL, "node %s of cluster %s is ready",
 		d->agent->identity.node, d->agent->identity.cluster);
@@ -179,7 +180,9 @@ static void adopt_work(void *arg)
 
 	author.name = ls_strdup("template");
 	author.email = ls_format("template@%s", job->d->agent->identity.node);
+	ls_daemon_rotation_begin(job->d);
 	job->code = ls_command_change(job->d->agent, &change, &author, &job->answer, &job->err);
+	ls_daemon_rotation_end(job->d);
 	ls_author_done(&author);
 }
 
@@ -212,7 +215,8 @@ static void adopt_templates(struct ls_daemon *d)
 
 struct reload_job {
 	struct ls_daemon *d;
-	struct ls_live_plan *plan;
+	struct ls_config config;
+	struct ls_dropin_settings settings;
 	struct ls_err err;
 	enum ls_code code;
 };
@@ -221,10 +225,21 @@ static void reload_work(void *arg)
 {
 	struct reload_job *job = arg;
 	struct ls_agent *a = job->d->agent;
+	LS_CLEANUP(ls_live_plan_free) struct ls_live_plan *plan = NULL;
 
 	job->code = ls_agent_reload_config(a, &job->err);
 	if (job->code == LS_OK) /* file modes may have changed */
-		job->code = present_plan(a, &job->plan, NULL, &job->err);
+		job->code = present_plan(a, &plan, NULL, &job->err);
+	if (job->code != LS_OK)
+		return;
+	job->config = a->config;
+	job->settings = dropin_settings(a);
+	/* Here, before the next job: a later one may activate another directory, and healing by an
+	 * older plan would take that back. */
+	(void)pthread_mutex_lock(&job->d->guard.mutex);
+	ls_live_plan_free(&job->d->guard.plan);
+	job->d->guard.plan = LS_TAKE(plan);
+	(void)pthread_mutex_unlock(&job->d->guard.mutex);
 }
 
 static void reload_done(void *arg)
@@ -233,12 +248,8 @@ static void reload_done(void *arg)
 	struct ls_daemon *d = job->d;
 
 	if (job->code == LS_OK) {
-		(void)pthread_mutex_lock(&d->guard.mutex);
-		ls_live_plan_free(&d->guard.plan);
-		d->guard.plan = LS_TAKE(job->plan);
-		(void)pthread_mutex_unlock(&d->guard.mutex);
 		atomic_store(&d->reader_stale, true);
-		take_config(d);
+		take_config(d, &job->config, &job->settings);
 		ls_log(d, LOG_NOTICE, LS_EVENT_RELOAD, NULL, "configuration and templates reread");
 		adopt_templates(d);
 		ls_source_arm(d->reconcile_timer, d->reconcile_ms);
@@ -246,7 +257,6 @@ static void reload_done(void *arg)
 		ls_log(d, LOG_ERR, LS_EVENT_RELOAD, NULL,
 			"the old configuration stays in force: %s", job->err.text);
 	}
-	ls_live_plan_free(&job->plan);
 	free(job);
 	ls_systemd_notify("READY=1\nSTATUS=ready");
 	ls_daemon_look(d);
@@ -272,7 +282,9 @@ static void reconcile_work(void *arg)
 {
 	struct open_job *job = arg;
 
+	ls_daemon_rotation_begin(job->d);
 	job->code = ls_agent_reconcile(job->d->agent, &job->wait_s, &job->err);
+	ls_daemon_rotation_end(job->d);
 }
 
 static void reconcile_done(void *arg)

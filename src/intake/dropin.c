@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include "pki/credential.h"
+#include "pki/digest.h"
 #include "pki/key.h"
 #include "sys/file.h"
 
 #define NAMES_MAX 10000
 #define RETRY_MS 200
+#define RETRY_DOUBLINGS_MAX 6 /* every 12.8 s: what is in the way then is no running rotation */
 #define COMPONENT_TEXT_MAX                                                                         \
 	64 /* of a file name's part before the suffix; longer ones are no component */
 
@@ -45,6 +47,7 @@ struct slot {
 	int64_t changed_ms; /* when something last changed */
 	int64_t not_before_ms;
 	bool tried; /* as it is now, and found incomplete */
+	int retries;
 };
 
 struct ls_dropin {
@@ -135,6 +138,7 @@ static void touched(struct slot *slot, int64_t now_ms)
 		slot->first_ms = now_ms;
 	slot->changed_ms = now_ms;
 	slot->tried = false;
+	slot->retries = 0;
 }
 
 /* "proxy_cert.pem": component and half. False: not a name for us. */
@@ -159,6 +163,34 @@ static bool parse_name(
 		return ls_name_valid(component);
 	}
 	return false;
+}
+
+/* A name may hold anything, and ends up in the log. */
+static char *printable(const char *name)
+{
+	char *text = ls_strdup(name);
+
+	for (char *at = text; *at; at++)
+		if ((unsigned char)*at < 0x20 || *at == 0x7f)
+			*at = '?';
+	return text;
+}
+
+/* Each file of another name is a slot of its own, under a name that no component has. Long ones that
+ * begin alike must not share one: they would displace each other for ever. */
+static void foreign_name(const char *name, char out[COMPONENT_TEXT_MAX + 1])
+{
+	unsigned char sha256[LS_SHA256_BYTES];
+	char hex[2 * 8 + 1];
+
+	LS_CLEANUP(ls_free_str) char *shown = printable(name);
+
+	(void)snprintf(out, COMPONENT_TEXT_MAX + 1, "?%s", shown);
+	if (strlen(name) < COMPONENT_TEXT_MAX && strcmp(shown, name) == 0)
+		return;
+	ls_sha256(LS_BYTES_STR(name), sha256);
+	ls_hex(sha256, 8, hex);
+	(void)snprintf(out, COMPONENT_TEXT_MAX + 1, "?%.40s~%s", shown, hex);
 }
 
 static struct seen seen_of(const struct stat *st)
@@ -192,8 +224,8 @@ static void take_file(struct ls_dropin *d, int dir_fd, const char *name, int64_t
 
 	if (name[0] == '.' || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return;
-	if (!ours) /* each such file is a slot of its own, under a name that no component has */
-		(void)snprintf(component, sizeof component, "?%.60s", name);
+	if (!ours)
+		foreign_name(name, component);
 	slot = slot_get(d, LS_DROPIN_INCOMING, component, now_ms);
 	part = &slot->parts[half];
 	seen = seen_of(&st);
@@ -206,9 +238,9 @@ static void take_file(struct ls_dropin *d, int dir_fd, const char *name, int64_t
 	part->file_name = ls_strdup(name);
 	part->seen = seen;
 	if (!ours)
-		part->fault =
-			ls_strdup("the name is none of <component>_cert.pem, <component>_key.pem, "
-				  "<component>.pem");
+		part->fault = ls_format("'%s': the name is none of <component>_cert.pem, "
+					"<component>_key.pem, <component>.pem",
+			component + 1);
 	else if (ls_file_read_untrusted(
 			 dir_fd, name, d->settings.bytes_max, false, &bytes, NULL, &err) != LS_OK)
 		part->fault = ls_strdup(err.text);
@@ -420,7 +452,9 @@ void ls_dropin_settle(struct ls_dropin *d, enum ls_dropin_verdict verdict, int64
 		slot->tried = true;
 		break;
 	case LS_DROPIN_RETRY:
-		slot->not_before_ms = now_ms + RETRY_MS;
+		slot->not_before_ms = now_ms + ((int64_t)RETRY_MS << slot->retries);
+		if (slot->retries < RETRY_DOUBLINGS_MAX)
+			slot->retries++;
 		break;
 	}
 }
@@ -500,13 +534,28 @@ static void certificates_only(struct ls_bytes text, struct ls_buf *out)
 	}
 }
 
+static enum ls_code fill_rejected(const char *path, const char *component, const char *reason,
+	struct ls_bytes cert, struct ls_err *err)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf certs = { 0 };
+	LS_CLEANUP(ls_free_str) char *text = ls_format("%s\n", reason);
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+
+	LS_TRY(ls_dir_open(path, &fd, err));
+	certificates_only(cert, &certs);
+	if (certs.len) {
+		LS_CLEANUP(ls_free_str) char *name = ls_format("%s_cert.pem", component);
+
+		LS_TRY(ls_file_replace(fd, name, ls_buf_bytes(&certs), 0600, (gid_t)-1, err));
+	}
+	return ls_file_replace(fd, "reason.txt", LS_BYTES_STR(text), 0600, (gid_t)-1, err);
+}
+
 enum ls_code ls_dropin_reject(const char *rejected, int64_t at_ms, const char *component,
 	const char *reason, struct ls_bytes cert, char **out_path, struct ls_err *err)
 {
-	LS_CLEANUP(ls_buf_done) struct ls_buf certs = { 0 };
 	LS_CLEANUP(ls_free_str) char *path = NULL;
-	LS_CLEANUP(ls_free_str) char *text = ls_format("%s\n", reason);
-	LS_CLEANUP(ls_fd_close) int fd = -1;
+	enum ls_code code;
 	char stamp[LS_TIME_TEXT_SIZE];
 
 	for (int i = 0; i < 1000;
@@ -519,14 +568,11 @@ enum ls_code ls_dropin_reject(const char *rejected, int64_t at_ms, const char *c
 			break;
 	}
 	LS_TRY(ls_dir_make(path, 0700, err));
-	LS_TRY(ls_dir_open(path, &fd, err));
-	certificates_only(cert, &certs);
-	if (certs.len) {
-		LS_CLEANUP(ls_free_str) char *name = ls_format("%s_cert.pem", component);
-
-		LS_TRY(ls_file_replace(fd, name, ls_buf_bytes(&certs), 0600, (gid_t)-1, err));
+	code = fill_rejected(path, component, reason, cert, err);
+	if (code != LS_OK) { /* it is tried again: half a refusal each time would pile up */
+		LS_IGNORE(ls_dir_remove(AT_FDCWD, path, NULL));
+		return code;
 	}
-	LS_TRY(ls_file_replace(fd, "reason.txt", LS_BYTES_STR(text), 0600, (gid_t)-1, err));
 	if (out_path)
 		*out_path = LS_TAKE(path);
 	return LS_OK;

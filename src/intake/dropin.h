@@ -46,7 +46,7 @@ enum ls_dropin_verdict {
 	LS_DROPIN_REFUSED, /* the files go; the caller has kept what rejected/ should hold */
 	LS_DROPIN_WAIT,    /* incomplete so far: offered again when a half changes, or at the last
 			      chance */
-	LS_DROPIN_RETRY,   /* something else is in the way: offered again soon */
+	LS_DROPIN_RETRY,   /* something else is in the way: offered again soon, then less often */
 };
 
 void ls_dropin_new(
