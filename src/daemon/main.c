@@ -125,11 +125,13 @@ static enum ls_code set_up(struct ls_daemon *d, struct ls_err *err)
 
 static int tear_down(struct ls_daemon *d)
 {
+	int64_t deadline_ms = ls_mono_ms() + STOP_MS, left_ms;
 	bool ended;
 
 	ls_server_free(&d->server);
 	ended = ls_worker_stop(&d->writer, STOP_MS);
-	ended &= ls_worker_stop(&d->reader, ended ? STOP_MS : 0);
+	left_ms = deadline_ms - ls_mono_ms(); /* one limit for both */
+	ended &= ls_worker_stop(&d->reader, left_ms > 0 ? left_ms : 0);
 	ls_log(d, LOG_NOTICE, LS_EVENT_STOP, NULL, "%s",
 		ended ? "stopped" : "stopped in the middle of a step; the next start finishes it");
 	if (!ended)

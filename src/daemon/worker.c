@@ -138,6 +138,11 @@ bool ls_worker_stop(struct ls_worker **worker, int64_t wait_ms)
 		return true;
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += wait_ms / 1000;
+	until.tv_nsec += wait_ms % 1000 * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
 	(void)pthread_mutex_lock(&w->mutex);
 	w->stopping = true;
 	(void)pthread_cond_signal(&w->wake);
