@@ -37,6 +37,7 @@ struct ls_daemon {
 	int64_t rejected_keep_days;
 	bool ready; /* initialised and opened */
 	bool opening;
+	bool reread;           /* SIGHUP came before it was opened */
 	_Atomic bool rotating; /* the writer is between begin and close */
 	bool change_queued;    /* a change waits for the writer, or runs in it */
 	bool intake_busy;      /* a drop-in is with the writer */

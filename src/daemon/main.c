@@ -73,14 +73,19 @@ static void on_intake(void *arg)
 }
 
 /* Fed by progress: a worker that hangs in one step is as good as dead, and so is a loop that does
- * not get here. */
+ * not get here. Finishing at the start what a crash interrupted may take longer than systemd gives
+ * a start; each sign of life extends it. */
 static void on_watchdog(void *arg)
 {
 	struct ls_daemon *d = arg;
+	LS_CLEANUP(ls_free_str)
+	char *alive = d->opening ? ls_format("WATCHDOG=1\nEXTEND_TIMEOUT_USEC=%lld",
+					   (long long)d->watchdog_ms * 1000)
+				 : ls_strdup("WATCHDOG=1");
 
 	if (ls_worker_silent_ms(d->writer) < SILENT_MAX_MS &&
 		ls_worker_silent_ms(d->reader) < SILENT_MAX_MS)
-		ls_systemd_notify("WATCHDOG=1");
+		ls_systemd_notify(alive);
 	ls_source_arm(d->watchdog_timer, d->watchdog_ms / 3);
 }
 

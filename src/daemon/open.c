@@ -9,6 +9,8 @@
 #include "sys/systemd.h"
 
 #define RETRY_MS 2000
+/* `lockstep init` is about to end. */
+#define RETRY_BUSY_MS 200
 #define SOCKET_CONNECTIONS 256
 #define SOCKET_IDLE_S 60
 #define SOCKET_HEADER_BYTES 8192
@@ -94,11 +96,16 @@ static enum ls_code start_serving(struct ls_daemon *d, struct ls_err *err)
 
 static void open_failed(struct ls_daemon *d, struct open_job *job)
 {
+	bool busy = job->code == LS_E_CONFLICT;
 	LS_CLEANUP(ls_free_str)
-	char *status = ls_format("STATUS=cannot open the node: %s", job->err.text);
+	char *status = ls_format("READY=1\nSTATUS=cannot open the node: %s", job->err.text);
 
+	/* Ready all the same: units ordered after this one start with the live files that are
+	 * there, and systemd does not restart what restarting cannot mend. */
 	ls_systemd_notify(status);
-	if (!d->stuck || strcmp(d->stuck, job->err.text) != 0)
+	if (busy && (!d->stuck || strcmp(d->stuck, job->err.text) != 0))
+		ls_log(d, LOG_NOTICE, LS_EVENT_START, NULL, "waiting: %s", job->err.text);
+	else if (!d->stuck || strcmp(d->stuck, job->err.text) != 0)
 		ls_log(d, LOG_ERR, LS_EVENT_STUCK, NULL,
 			"the node cannot be opened: %s; tried again every %d s", job->err.text,
 			RETRY_MS / 1000);
@@ -108,7 +115,7 @@ static void open_failed(struct ls_daemon *d, struct open_job *job)
 	ls_agent_free(&job->reader);
 	ls_live_free(&job->live);
 	ls_live_plan_free(&job->plan);
-	ls_source_arm(d->retry_timer, RETRY_MS);
+	ls_source_arm(d->retry_timer, busy ? RETRY_BUSY_MS : RETRY_MS);
 }
 
 static void open_done(void *arg)
@@ -144,7 +151,10 @@ static void open_done(void *arg)
 		ls_log(d, LOG_WARNING, LS_EVENT_WATCH, NULL, "files are watched by timer only: %s",
 			ls_watch_reason(d->watch));
 	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
-	adopt_templates(d);
+	if (d->reread) /* asked for while the old files were being read */
+		ls_daemon_reload(d);
+	else
+		adopt_templates(d);
 }
 
 void ls_daemon_open(struct ls_daemon *d)
@@ -246,6 +256,7 @@ static void reload_done(void *arg)
 {
 	struct reload_job *job = arg;
 	struct ls_daemon *d = job->d;
+	LS_CLEANUP(ls_free_str) char *status = NULL;
 
 	if (job->code == LS_OK) {
 		atomic_store(&d->reader_stale, true);
@@ -257,8 +268,12 @@ static void reload_done(void *arg)
 		ls_log(d, LOG_ERR, LS_EVENT_RELOAD, NULL,
 			"the old configuration stays in force: %s", job->err.text);
 	}
+	status = job->code == LS_OK
+			 ? ls_strdup("READY=1\nSTATUS=ready")
+			 : ls_format("READY=1\nSTATUS=the old configuration stays in force: %s",
+				   job->err.text);
+	ls_systemd_notify(status);
 	free(job);
-	ls_systemd_notify("READY=1\nSTATUS=ready");
 	ls_daemon_look(d);
 }
 
@@ -267,6 +282,7 @@ void ls_daemon_reload(struct ls_daemon *d)
 	struct reload_job *job;
 	LS_CLEANUP(ls_free_str) char *state = NULL;
 
+	d->reread = !d->ready;
 	if (!d->ready)
 		return;
 	state = ls_format("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)ls_mono_ms() * 1000);
