@@ -19,6 +19,7 @@ struct intake_job {
 	enum ls_event event;
 	int priority;
 	char *message;
+	struct ls_log_change about;
 };
 
 static void job_free(struct intake_job *job)
@@ -26,6 +27,7 @@ static void job_free(struct intake_job *job)
 	ls_change_done(&job->change);
 	free(job->fault);
 	free(job->message);
+	ls_log_change_done(&job->about);
 	free(job);
 }
 
@@ -58,6 +60,8 @@ static void refuse(struct intake_job *job, const char *reason)
 	int64_t now_ms = ls_now_ms();
 
 	job->verdict = LS_DROPIN_REFUSED;
+	if (job->about.code == LS_OK)
+		job->about.code = LS_E_REFUSED;
 	if (ls_dropin_reject(d->paths.rejected, now_ms, set->component, reason,
 		    ls_secret_bytes(&set->cert.bytes), &path, &err) != LS_OK) {
 		/* The files stay where they are: a refusal that leaves no trace would be worse. */
@@ -151,6 +155,9 @@ static void judge(struct intake_job *job)
 	code = try_first(job, &author, &err);
 	if (code == LS_OK)
 		code = ls_command_change(d->agent, &job->change, &author, &answer, &err);
+	job->about.code = code;
+	if (code == LS_OK)
+		ls_log_change_from(answer, &job->about);
 	if (code == LS_OK || (code == LS_E_FAILED && in_force(job))) {
 		job->verdict = LS_DROPIN_TAKEN;
 		say_taken(job, code, answer, &err);
@@ -229,8 +236,10 @@ static void intake_done(void *arg)
 	struct ls_daemon *d = job->d;
 
 	d->intake_busy = false;
+	if (!job->about.components)
+		ls_strv_add(&job->about.components, ls_component_alias(the_set(job)->component));
 	if (!said_already(d, job) && job->message)
-		ls_log(d, job->priority, job->event, the_set(job)->component, "%s", job->message);
+		ls_log_change(d, job->priority, job->event, &job->about, "%s", job->message);
 	ls_dropin_settle(d->dropin, job->verdict, ls_mono_ms());
 	job_free(job);
 	ls_source_arm(d->reconcile_timer, 0);

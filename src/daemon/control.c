@@ -177,23 +177,36 @@ void ls_daemon_rotation_end(struct ls_daemon *d)
 	atomic_store(&d->rotating, false);
 }
 
+/* Which components a change that failed was about, as far as its words tell. */
+static void asked_for(const struct ls_change *change, char ***out)
+{
+	for (size_t i = 0; i < change->set_count; i++)
+		ls_strv_add(out, ls_component_alias(change->sets[i].component));
+	for (size_t i = 0; i < ls_strv_count(change->names); i++)
+		ls_strv_add(out, ls_component_alias(change->names[i]));
+}
+
 static void change_log(struct change_job *job)
 {
 	struct ls_daemon *d = job->d;
+	LS_CLEANUP(ls_log_change_done) struct ls_log_change about = { .code = job->code };
 
 	if (job->change.dry_run)
 		return;
+	if (job->code == LS_OK)
+		ls_log_change_from(job->answer, &about);
+	else
+		asked_for(&job->change, &about.components);
 	if (job->code == LS_OK && !json_is_true(json_object_get(job->answer, "unchanged")))
-		ls_log(d, LOG_NOTICE, LS_EVENT_CHANGE, NULL,
-			"generation %lld is in force, asked for by %s",
-			(long long)json_integer_value(json_object_get(job->answer, "generation")),
+		ls_log_change(d, LOG_NOTICE, LS_EVENT_CHANGE, &about,
+			"generation %lld is in force, asked for by %s", (long long)about.generation,
 			job->author.name);
 	else if (job->code == LS_E_ROLLED_BACK)
-		ls_log(d, LOG_ERR, LS_EVENT_ROLLED_BACK, NULL,
+		ls_log_change(d, LOG_ERR, LS_EVENT_ROLLED_BACK, &about,
 			"rolled back a change asked for by %s: %s", job->author.name,
 			job->err.text);
 	else if (job->code != LS_OK)
-		ls_log(d, LOG_WARNING, LS_EVENT_CHANGE_FAILED, NULL,
+		ls_log_change(d, LOG_WARNING, LS_EVENT_CHANGE_FAILED, &about,
 			"a change asked for by %s: %s: %s", job->author.name,
 			ls_code_text(job->code), job->err.text);
 }

@@ -7,6 +7,7 @@
 #ifndef LS_DAEMON_DAEMON_H
 #define LS_DAEMON_DAEMON_H
 
+#include <jansson.h>
 #include <stdatomic.h>
 
 #include "control/request.h"
@@ -63,10 +64,23 @@ enum ls_event {
 	LS_EVENT_SUPERSEDED,
 	LS_EVENT_STUCK,
 	LS_EVENT_WATCH,
+	LS_EVENT_WARNING, /* of a change that is in force */
 	LS_EVENT_COUNT
 };
 void ls_log(struct ls_daemon *d, int priority, enum ls_event event, const char *component,
 	const char *fmt, ...) LS_PRINTF(5, 6);
+/* The fields by which the entry about a change can be found: LOCKSTEP_COMPONENT (one for each),
+ * _CODE when it failed, _GENERATION. Each warning becomes an entry of its own, with the same. */
+struct ls_log_change {
+	char **components, **warnings; /* owned; may be NULL */
+	enum ls_code code;
+	int64_t generation; /* 0: none */
+};
+void ls_log_change(struct ls_daemon *d, int priority, enum ls_event event,
+	const struct ls_log_change *change, const char *fmt, ...) LS_PRINTF(5, 6);
+/* Components, warnings and generation out of an answer of ls_command_change. */
+void ls_log_change_from(const json_t *answer, struct ls_log_change *out);
+void ls_log_change_done(struct ls_log_change *change);
 
 /* open.c: waits for init, opens the node, rereads configuration. */
 void ls_daemon_open(struct ls_daemon *d);

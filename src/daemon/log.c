@@ -21,26 +21,83 @@ static const char *const message_ids[] = {
 	[LS_EVENT_SUPERSEDED] = "5b8a3c0e6f5d4d0f9d3b6f0f6f2a1c0b",
 	[LS_EVENT_STUCK] = "5b8a3c0e6f5d4d0f9d3b6f0f6f2a1c0c",
 	[LS_EVENT_WATCH] = "5b8a3c0e6f5d4d0f9d3b6f0f6f2a1c0d",
+	[LS_EVENT_WARNING] = "5b8a3c0e6f5d4d0f9d3b6f0f6f2a1c0e",
 };
 static_assert(LS_COUNT(message_ids) == LS_EVENT_COUNT, "an event without a MESSAGE_ID");
+
+static void add_field(char ***fields, const char *name, const char *value)
+{
+	LS_CLEANUP(ls_free_str) char *field = ls_format("LOCKSTEP_%s=%s", name, value);
+
+	ls_strv_add(fields, field);
+}
+
+static void write_entry(struct ls_daemon *d, int priority, enum ls_event event, char **fields,
+	const char *fmt, va_list ap)
+{
+	LS_CLEANUP(ls_free_str) char *text = NULL;
+
+	if (priority > d->log_level)
+		return;
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	ls_journal(priority, message_ids[event], fields, text ? text : fmt);
+}
 
 void ls_log(struct ls_daemon *d, int priority, enum ls_event event, const char *component,
 	const char *fmt, ...)
 {
 	LS_CLEANUP(ls_free_strv) char **fields = NULL;
-	LS_CLEANUP(ls_free_str) char *text = NULL;
 	va_list ap;
 
-	if (priority > d->log_level)
-		return;
+	if (component)
+		add_field(&fields, "COMPONENT", component);
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		text = NULL;
+	write_entry(d, priority, event, fields, fmt, ap);
 	va_end(ap);
-	if (component) {
-		LS_CLEANUP(ls_free_str) char *field = ls_format("LOCKSTEP_COMPONENT=%s", component);
+}
 
-		ls_strv_add(&fields, field);
-	}
-	ls_journal(priority, message_ids[event], fields, text ? text : fmt);
+void ls_log_change(struct ls_daemon *d, int priority, enum ls_event event,
+	const struct ls_log_change *change, const char *fmt, ...)
+{
+	LS_CLEANUP(ls_free_strv) char **fields = NULL;
+	char number[32];
+	va_list ap;
+
+	for (size_t i = 0; i < ls_strv_count(change->components); i++)
+		add_field(&fields, "COMPONENT", change->components[i]);
+	if (change->code != LS_OK)
+		add_field(&fields, "CODE", ls_code_text(change->code));
+	(void)snprintf(number, sizeof number, "%lld", (long long)change->generation);
+	if (change->generation > 0)
+		add_field(&fields, "GENERATION", number);
+	va_start(ap, fmt);
+	write_entry(d, priority, event, fields, fmt, ap);
+	va_end(ap);
+	for (size_t i = 0; i < ls_strv_count(change->warnings); i++)
+		ls_journal(LOG_WARNING, message_ids[LS_EVENT_WARNING], fields, change->warnings[i]);
+}
+
+static char **strings(const json_t *array)
+{
+	char **out = NULL;
+
+	for (size_t i = 0; i < json_array_size(array); i++)
+		ls_strv_add(&out, json_string_value(json_array_get(array, i)));
+	return out;
+}
+
+void ls_log_change_from(const json_t *answer, struct ls_log_change *out)
+{
+	ls_free_strv(&out->components);
+	ls_free_strv(&out->warnings);
+	out->components = strings(json_object_get(answer, "changed"));
+	out->warnings = strings(json_object_get(answer, "warnings"));
+	out->generation = json_integer_value(json_object_get(answer, "generation"));
+}
+
+void ls_log_change_done(struct ls_log_change *change)
+{
+	ls_free_strv(&change->components);
+	ls_free_strv(&change->warnings);
 }

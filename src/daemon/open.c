@@ -200,14 +200,17 @@ static void adopt_done(void *arg)
 {
 	struct adopt_job *job = arg;
 	struct ls_daemon *d = job->d;
+	LS_CLEANUP(ls_log_change_done) struct ls_log_change about = { 0 };
 
 	if (job->code != LS_OK)
 		ls_log(d, LOG_ERR, LS_EVENT_CHANGE_FAILED, NULL, "new templates: %s",
 			job->err.text);
-	else if (!json_is_true(json_object_get(job->answer, "unchanged")))
-		ls_log(d, LOG_NOTICE, LS_EVENT_CHANGE, NULL,
+	else if (!json_is_true(json_object_get(job->answer, "unchanged"))) {
+		ls_log_change_from(job->answer, &about);
+		ls_log_change(d, LOG_NOTICE, LS_EVENT_CHANGE, &about,
 			"generation %lld: components of new templates",
-			(long long)json_integer_value(json_object_get(job->answer, "generation")));
+			(long long)about.generation);
+	}
 	json_decref(job->answer);
 	free(job);
 	ls_daemon_look(d);
