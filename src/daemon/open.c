@@ -25,7 +25,44 @@ struct open_job {
 	struct ls_err err;
 	enum ls_code code;
 	int64_t wait_s;
+	char *ended; /* how a rotation ended that nobody here waits for; NULL: none did */
+	enum ls_event ended_event;
 };
+
+static void open_job_free(struct open_job *job)
+{
+	free(job->ended);
+	free(job);
+}
+
+/* A rotation that was cut short (a crash, a full disk) ends here, with nobody to tell but the
+ * journal. */
+static enum ls_code reconcile(struct open_job *job, struct ls_agent *a)
+{
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view before = { 0 }, after = { 0 };
+	enum ls_code code = ls_store_read(a->store, &before, &job->err);
+
+	if (code == LS_OK)
+		code = ls_agent_reconcile(a, &job->wait_s, &job->err);
+	if (!before.rotation || ls_store_read(a->store, &after, NULL) != LS_OK || !after.last ||
+		strcmp(after.last->nonce, before.rotation->nonce) != 0)
+		return code;
+	job->ended_event = strcmp(after.last->result, "done") == 0 ? LS_EVENT_CHANGE
+			   : strcmp(after.last->result, "rolled back") == 0
+				   ? LS_EVENT_ROLLED_BACK
+				   : LS_EVENT_CHANGE_FAILED;
+	job->ended = ls_format("the rotation to generation %lld, which was interrupted: %s%s%s",
+		(long long)before.rotation->generation, after.last->result,
+		after.last->why[0] ? ": " : "", after.last->why);
+	return code;
+}
+
+static void log_ended(struct ls_daemon *d, const struct open_job *job)
+{
+	if (job->ended)
+		ls_log(d, job->ended_event == LS_EVENT_CHANGE ? LOG_NOTICE : LOG_ERR,
+			job->ended_event, NULL, "%s", job->ended);
+}
 
 /* The plan of what is live now: what the main thread heals by until the next rotation. */
 static enum ls_code present_plan(
@@ -44,7 +81,7 @@ static enum ls_code open_all(struct open_job *job)
 
 	LS_TRY(ls_agent_open(root, config, true, &job->agent, &job->err));
 	job->agent->generate = ls_daemon_generate;
-	LS_TRY(ls_agent_reconcile(job->agent, &job->wait_s, &job->err));
+	LS_TRY(reconcile(job, job->agent));
 	LS_TRY(ls_agent_open(root, config, false, &job->reader, &job->err));
 	LS_TRY(ls_live_open(d->paths.certs, &job->live, &job->err));
 	return present_plan(job->agent, &job->plan, NULL, &job->err);
@@ -129,7 +166,7 @@ static void open_done(void *arg)
 		job->code = start_serving(d, &job->err);
 	if (job->code != LS_OK) {
 		open_failed(d, job);
-		free(job);
+		open_job_free(job);
 		return;
 	}
 	free(d->stuck);
@@ -139,12 +176,13 @@ static void open_done(void *arg)
 	d->live = job->live;
 	d->guard.plan = job->plan;
 	d->agent->guard = &d->guard;
-	free(job);
 	settings = dropin_settings(d->agent);
 	take_config(d, &d->agent->config, &settings);
 	d->ready = true;
 	ls_log(d, LOG_NOTICE, LS_EVENT_READY, NULL, "node %s of cluster %s is ready",
 		d->agent->identity.node, d->agent->identity.cluster);
+	log_ended(d, job);
+	open_job_free(job);
 	ls_systemd_notify("READY=1\nSTATUS=ready");
 	ls_daemon_look(d);
 	if (ls_watch_mode(d->watch) == LS_WATCH_POLL)
@@ -302,7 +340,7 @@ static void reconcile_work(void *arg)
 	struct open_job *job = arg;
 
 	ls_daemon_rotation_begin(job->d);
-	job->code = ls_agent_reconcile(job->d->agent, &job->wait_s, &job->err);
+	job->code = reconcile(job, job->d->agent);
 	ls_daemon_rotation_end(job->d);
 }
 
@@ -318,7 +356,8 @@ static void reconcile_done(void *arg)
 	free(d->stuck);
 	d->stuck = job->code != LS_OK ? ls_strdup(job->err.text) : NULL;
 	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
-	free(job);
+	log_ended(d, job);
+	open_job_free(job);
 	ls_daemon_look(d);
 }
 
