@@ -194,13 +194,16 @@ enum ls_code ls_gendir_look(const struct ls_gendir *dir, const struct ls_live_fi
 	return LS_OK;
 }
 
-/* The mode first: it only narrows or restores, and a wrong group must not read meanwhile. */
+/* Back to root first, since only an owner may set the mode (the daemon has no CAP_FOWNER). Then the
+ * mode: it only narrows or restores, and a wrong group must not read meanwhile. */
 static enum ls_code tighten(const struct ls_live_file *file, int fd, struct ls_err *err)
 {
+	if (geteuid() == 0 && fchown(fd, 0, (gid_t)-1) != 0)
+		return LS_FAIL_ERRNO(err, "set the owner of '%s'", file->name);
 	if (fchmod(fd, file->mode) != 0)
 		return LS_FAIL_ERRNO(err, "set the mode of '%s'", file->name);
-	if (geteuid() == 0 && fchown(fd, 0, file->group) != 0)
-		return LS_FAIL_ERRNO(err, "set owner and group of '%s'", file->name);
+	if (geteuid() == 0 && fchown(fd, (uid_t)-1, file->group) != 0)
+		return LS_FAIL_ERRNO(err, "set the group of '%s'", file->name);
 	if (fsync(fd) != 0)
 		return LS_FAIL_ERRNO(err, "sync '%s'", file->name);
 	return LS_OK;
@@ -236,7 +239,7 @@ enum ls_code ls_gendir_mend_dir(int dir_fd, bool *out_mended, struct ls_err *err
 	*out_mended = false;
 	if (dir_right(dir_fd))
 		return LS_OK;
-	if (fchmod(dir_fd, DIR_MODE) != 0 || (geteuid() == 0 && fchown(dir_fd, 0, (gid_t)-1) != 0))
+	if ((geteuid() == 0 && fchown(dir_fd, 0, (gid_t)-1) != 0) || fchmod(dir_fd, DIR_MODE) != 0)
 		return LS_FAIL_ERRNO(err, "set mode and owner of a live directory");
 	*out_mended = true;
 	return LS_OK;

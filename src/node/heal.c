@@ -114,6 +114,8 @@ static enum ls_code heal_dir(struct heal *heal, struct ls_err *err)
 	struct stat st;
 	int there = fstatat(heal->live_fd, heal->plan->dir, &st, AT_SYMLINK_NOFOLLOW);
 
+	/* Who owns the live directory itself could rename links in it. */
+	LS_TRY(heal_mode(heal, heal->live_fd, err));
 	if (there == 0 ? !S_ISDIR(st.st_mode) : errno == ENOENT)
 		return remake(heal, err);
 	LS_TRY(ls_dir_open_at(heal->live_fd, heal->plan->dir, &dir.fd, err));
