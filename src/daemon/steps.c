@@ -333,7 +333,7 @@ static void do_reload(struct ls_agent *a, const struct ls_store_view *view)
 		char old_sha[LS_SHA256_TEXT], new_sha[LS_SHA256_TEXT];
 		LS_CLEANUP(ls_free_str) char *warning = NULL;
 		struct ls_reload_about about;
-		struct ls_err err;
+		struct ls_err err = { 0 };
 
 		if (!service || service->reload_count == 0)
 			continue;
@@ -341,7 +341,9 @@ static void do_reload(struct ls_agent *a, const struct ls_store_view *view)
 		about.dir = present;
 		if (ls_reload_run(service, &about, &warning, &err) != LS_OK) {
 			LS_CLEANUP(ls_free_str)
-			char *line = ls_format("reload of %s failed: %s", p->changed[i], err.text);
+			char *line =
+				ls_format("reload of %s failed: %s%s%s%s", p->changed[i], err.text,
+					err.hint[0] ? " (" : "", err.hint, err.hint[0] ? ")" : "");
 
 			ls_strv_add(&p->warnings, line);
 			p->reloaded = LS_DONE_BADLY;

@@ -163,6 +163,16 @@ static enum ls_code reload_systemd(
 	return LS_OK;
 }
 
+/* Under systemd the daemon is root without the right to pass over permissions. */
+static void hint_socket(const char *path, struct ls_err *err)
+{
+	if (err && access(path, R_OK | W_OK) != 0 && errno == EACCES)
+		LS_HINT(err,
+			"'%s' belongs to others: name its group with SupplementaryGroups= in a "
+			"drop-in of lockstepd.service",
+			path);
+}
+
 /* The start of a service's answer, printable, for a message: up to `ends`, at most QUOTE_MAX. */
 static void quote(struct ls_bytes answer, const char *ends, char out[QUOTE_MAX + 1])
 {
@@ -320,8 +330,11 @@ static enum ls_code reload_redis(const struct ls_service *service, const struct 
 	redis_request(service, reload, about, &password, &request);
 	exchange.request = ls_secret_bytes(&request);
 	exchange.whole = password.len ? two_lines : one_line;
-	if (ls_exchange(&exchange, &answer, err) != LS_OK)
+	if (ls_exchange(&exchange, &answer, err) != LS_OK) {
+		if (ls_has_prefix(reload->target, "unix:"))
+			hint_socket(reload->target + strlen("unix:"), err);
 		return LS_WRAP(err, "redis at %s", reload->target);
+	}
 	return redis_judge(ls_buf_bytes(&answer), password.len > 0, err);
 }
 
@@ -423,6 +436,7 @@ static enum ls_code reload_haproxy(const struct ls_service *service, const struc
 		goto rollback;
 	return LS_OK;
 rollback:
+	hint_socket(reload->target, err);
 	/* An open transaction would refuse the next one; that there is none is no failure. */
 	(void)!haproxy_say(endpoint, timeout_ms, "abort", name, "aborted", NULL);
 	return LS_WRAP(err, "socket '%s'", reload->target);
