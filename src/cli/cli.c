@@ -232,14 +232,42 @@ struct stream {
 	bool ended, shown;
 };
 
+/* What a step is about, in an operator's words; an unknown one is shown as it is called. */
+static const char *step_words(const char *step)
+{
+	static const struct {
+		const char *step, *words;
+	} known[] = {
+		{ "fetch", "checks the signed commit" },
+		{ "probe", "looks at what is served now" },
+		{ "stage", "writes and syncs the files" },
+		{ "validate", "has the services check the staged files" },
+		{ "vote yes", "votes yes" },
+		{ "vote no", "votes no" },
+		{ "decide", "decides" },
+		{ "activate", "changes over" },
+		{ "advance", "records it in the history" },
+		{ "reload", "waits for the services to reload" },
+		{ "check", "waits until the endpoints serve it" },
+		{ "revert", "takes the cluster back" },
+		{ "close", "closes the rotation" },
+	};
+
+	for (size_t i = 0; i < LS_COUNT(known); i++)
+		if (strcmp(known[i].step, step) == 0)
+			return known[i].words;
+	return step;
+}
+
 /* One line, rewritten in place on a terminal: what the rotation does now. */
 static void show_progress(struct stream *s, const json_t *progress)
 {
 	if (s->cli->quiet || s->cli->json || !isatty(STDERR_FILENO))
 		return;
-	fprintf(stderr, "\r\033[Kgeneration %lld: %s: %s …",
+	fprintf(stderr, "\r\033[Kgeneration %lld, %s: %s %s …",
 		(long long)json_integer_value(json_object_get(progress, "generation")),
-		ls_cli_text(progress, "phase"), ls_cli_text(progress, "step"));
+		ls_cli_text(progress, "phase"), ls_cli_text(progress, "node"),
+		step_words(ls_cli_text(progress, "step")));
 	s->shown = true;
 }
 

@@ -2,7 +2,8 @@
  * answered: both ends of the format.
  *
  * HTTP/1.1 with JSON. `POST /v1/change` carries one change and is answered by a stream of JSON
- * lines: {"progress": {"phase", "step", "generation"}}, any number, then one {"result": {…}} or
+ * lines: {"progress": {"node", "phase", "step", "generation"}}, any number, then one {"result":
+ * {…}} or
  * {"error": {"code", "message", "hint"}}. `GET /v1/status`, `/v1/certs`, `/v1/certs/NAME`,
  * `/v1/history`, `/v1/history/N`, `/v1/verify` and `POST /v1/escrow` are answered by one JSON
  * object, likewise an error with HTTP status 4xx. Contents of files travel in base64; the daemon

@@ -115,8 +115,8 @@ static bool in_force(const struct intake_job *job)
 {
 	const struct ls_change_set *set = the_set(job);
 	LS_CLEANUP(ls_cert_info_done) struct ls_cert_info info = { 0 }, present = { 0 };
-	const struct ls_component *c = ls_state_component(
-		&job->d->agent->tip, ls_component_alias(set->component));
+	const struct ls_component *c =
+		ls_state_component(&job->d->agent->tip, ls_component_alias(set->component));
 
 	return c && ls_cert_info_read(ls_secret_bytes(&set->cert.bytes), &info, NULL) == LS_OK &&
 	       ls_cert_info_read(ls_buf_bytes(&c->chain_pem), &present, NULL) == LS_OK &&

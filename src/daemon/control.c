@@ -130,8 +130,9 @@ static void on_progress(void *arg, const char *phase, const char *step, int64_t 
 {
 	struct change_job *job = arg;
 	struct progress_note *note = ls_alloc(1, sizeof *note);
-	json_t *json = json_pack("{s:{s:s, s:s, s:I}}", "progress", "phase", phase, "step", step,
-		"generation", (json_int_t)generation);
+	json_t *json = json_pack("{s:{s:s, s:s, s:s, s:I}}", "progress", "node",
+		job->d->agent->identity.node, "phase", phase, "step", step, "generation",
+		(json_int_t)generation);
 
 	atomic_store(&job->d->rotating, true);
 	ls_worker_alive(job->d->writer);

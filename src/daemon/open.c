@@ -104,8 +104,8 @@ static struct ls_dropin_settings dropin_settings(const struct ls_agent *a)
 }
 
 /* Copies: the agent may be with the writer. */
-static void take_config(struct ls_daemon *d, const struct ls_config *c,
-	const struct ls_dropin_settings *settings)
+static void take_config(
+	struct ls_daemon *d, const struct ls_config *c, const struct ls_dropin_settings *settings)
 {
 	d->log_level = c->log_level;
 	d->reconcile_ms = c->reconcile_s * 1000;

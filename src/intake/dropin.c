@@ -176,8 +176,8 @@ static char *printable(const char *name)
 	return text;
 }
 
-/* Each file of another name is a slot of its own, under a name that no component has. Long ones that
- * begin alike must not share one: they would displace each other for ever. */
+/* Each file of another name is a slot of its own, under a name that no component has. Long ones
+ * that begin alike must not share one: they would displace each other for ever. */
 static void foreign_name(const char *name, char out[COMPONENT_TEXT_MAX + 1])
 {
 	unsigned char sha256[LS_SHA256_BYTES];
