@@ -57,7 +57,7 @@ json() { "$E2E_BUILD/lockstep" --root "$R" -o json "$@"; }
 as_rladmin() { LOCKSTEP_ROOT=$R "$E2E_BUILD/rladmin" "$@"; }
 under_strace() { ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 strace -f -qq -o /dev/null "$@"; }
 
-# Polls, with a deadline. The only place that sleeps.
+# Polls, with a deadline. Nothing else sleeps to wait for something.
 wait_for() { # CONDITION SECONDS
 	local end=$((${EPOCHREALTIME/[.,]/} + $2 * 1000000))
 
@@ -68,6 +68,16 @@ wait_for() { # CONDITION SECONDS
 		fi
 		sleep 0.05
 	done
+}
+
+# Copies a file as over a slow line: here the sleep is what is tested.
+trickle() { # FROM TO
+	local line
+
+	while read -r line; do
+		echo "$line"
+		sleep 0.05
+	done <"$1" >"$2"
 }
 
 # A port nobody listens on, below those that the kernel gives to clients; not handed out twice.
