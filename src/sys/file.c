@@ -330,6 +330,21 @@ enum ls_code ls_dir_list(int dir_fd, size_t max, char ***out, struct ls_err *err
 	return LS_OK;
 }
 
+/* A directory that was given away is taken back where CAP_CHOWN allows it: the daemon has no
+ * CAP_DAC_OVERRIDE. */
+static bool unlink_here(int dir_fd, const char *name)
+{
+	if (unlinkat(dir_fd, name, 0) == 0)
+		return true;
+	if (errno != EACCES)
+		return false;
+	if (fchown(dir_fd, geteuid(), (gid_t)-1) != 0 || fchmod(dir_fd, 0700) != 0) {
+		errno = EACCES;
+		return false;
+	}
+	return unlinkat(dir_fd, name, 0) == 0;
+}
+
 static enum ls_code remove_tree(int dir_fd, const char *name, int depth, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_strv) char **names = NULL;
@@ -341,7 +356,7 @@ static enum ls_code remove_tree(int dir_fd, const char *name, int depth, struct 
 	LS_TRY(ls_dir_open_at(dir_fd, name, &fd, err));
 	LS_TRY(ls_dir_list(fd, SIZE_MAX, &names, err));
 	for (size_t i = 0; names[i]; i++) {
-		if (unlinkat(fd, names[i], 0) == 0 || errno == ENOENT)
+		if (unlink_here(fd, names[i]) || errno == ENOENT)
 			continue;
 		if (errno != EISDIR)
 			return LS_FAIL_ERRNO(err, "remove '%s'", names[i]);
