@@ -117,8 +117,10 @@ int ls_cli_cert_show(struct ls_cli *cli, const struct ls_cli_verb *verb, int arg
 
 	if (!ls_cli_parse(cli, verb, NULL, argc, argv, 1, 1, &rest))
 		return ls_cli_usage_code(cli);
-	path = ls_format("/v1/certs/%s", ls_name_valid(rest[0]) ? rest[0] : "-");
-	if (ls_cli_look(cli, path, certs_offline, rest[0], &c, &err) != LS_OK)
+	path = ls_format("/v1/certs/%s", rest[0]);
+	if (!ls_name_valid(rest[0]))
+		code = ls_cli_unknown(cli, rest[0]);
+	else if (ls_cli_look(cli, path, certs_offline, rest[0], &c, &err) != LS_OK)
 		code = ls_cli_fail(cli, &err);
 	free(rest);
 	if (code != 0 || ls_cli_json(cli, c))
@@ -286,18 +288,27 @@ int ls_cli_cert_renew(struct ls_cli *cli, const struct ls_cli_verb *verb, int ar
 	return ls_cli_report_change(cli, &change, "renewed");
 }
 
-static enum ls_code write_out(const char *name, const char *text, struct ls_err *err)
+static enum ls_code write_out(int fd, const char *name, const char *text, struct ls_err *err)
 {
-	int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	size_t len = strlen(text);
-	bool ok;
+	ssize_t n;
 
-	if (fd < 0)
-		return LS_FAIL_ERRNO(err, "write '%s'", name);
-	ok = write(fd, text, len) == (ssize_t)len;
-	if (close(fd) != 0 || !ok)
-		return LS_FAIL_ERRNO(err, "write '%s'", name);
+	(void)!ftruncate(fd, 0); /* a pipe has nothing to cut */
+	for (; len > 0; text += n, len -= (size_t)n) {
+		n = write(fd, text, len);
+		if (n <= 0)
+			return LS_FAIL_ERRNO(err, "write '%s'", name);
+	}
 	return LS_OK;
+}
+
+/* Before the request is made: the earlier one ends with it, and it can be had only once. */
+static enum ls_code open_out(const char *name, int *out_fd, struct ls_err *err)
+{
+	if (!name || strcmp(name, "-") == 0)
+		return LS_OK;
+	*out_fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	return *out_fd < 0 ? LS_FAIL_ERRNO(err, "write '%s'", name) : LS_OK;
 }
 
 int ls_cli_cert_csr(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc, char **argv)
@@ -305,6 +316,7 @@ int ls_cli_cert_csr(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc
 	LS_CLEANUP(ls_change_done) struct ls_change change = { .kind = LS_CHANGE_REQUEST };
 	const char *out = NULL;
 	const struct ls_cli_option options[] = { { "--out", &out, NULL }, { 0 } };
+	LS_CLEANUP(ls_fd_close) int fd = -1;
 	struct ls_err err = { 0 };
 	json_t *answer = NULL;
 	enum ls_code code = LS_OK;
@@ -314,11 +326,12 @@ int ls_cli_cert_csr(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc
 		return ls_cli_usage_code(cli);
 	ls_strv_add(&change.names, rest[0]);
 	free(rest);
-	if (ls_cli_change(cli, &change, &answer, &err) != LS_OK)
+	if (open_out(out, &fd, &err) != LS_OK ||
+		ls_cli_change(cli, &change, &answer, &err) != LS_OK)
 		return ls_cli_fail(cli, &err);
 	ls_cli_warnings(cli, json_object_get(answer, "warnings"));
-	if (out && strcmp(out, "-") != 0)
-		code = write_out(out, ls_cli_text(answer, "request"), &err);
+	if (fd >= 0)
+		code = write_out(fd, out, ls_cli_text(answer, "request"), &err);
 	else if (!cli->json)
 		fputs(ls_cli_text(answer, "request"), stdout);
 	if (code == LS_OK && ls_cli_json(cli, answer))

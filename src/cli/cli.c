@@ -181,6 +181,15 @@ int ls_cli_fail(struct ls_cli *cli, const struct ls_err *err)
 	return ls_code_exit(err->code);
 }
 
+int ls_cli_unknown(struct ls_cli *cli, const char *component)
+{
+	struct ls_err err = { 0 };
+
+	LS_FAIL(&err, LS_E_REFUSED, "component '%s' is unknown", component);
+	LS_HINT(&err, "lockstep cert list shows the known ones");
+	return ls_cli_fail(cli, &err);
+}
+
 bool ls_cli_json(struct ls_cli *cli, json_t *json)
 {
 	char *text;

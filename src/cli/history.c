@@ -59,10 +59,8 @@ int ls_cli_history(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc,
 			count_text);
 		return 2;
 	}
-	if (args.name && !ls_name_valid(args.name)) {
-		LS_FAIL(&err, LS_E_REFUSED, "component '%s' is unknown", args.name);
-		return ls_cli_fail(cli, &err);
-	}
+	if (args.name && !ls_name_valid(args.name))
+		return ls_cli_unknown(cli, args.name);
 	path = ls_format("/v1/history?n=%lld%s%s", (long long)args.count, args.name ? "&name=" : "",
 		args.name ? args.name : "");
 	if (ls_cli_look(cli, path, list_offline, &args, &answer, &err) != LS_OK)

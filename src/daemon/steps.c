@@ -485,6 +485,8 @@ static enum ls_code do_close(
 
 	(void)snprintf(outcome.nonce, sizeof outcome.nonce, "%s", r->nonce);
 	ls_buf_str(&text, r->phase == LS_PHASE_REVERTING ? r->why : why);
+	if (r->phase == LS_PHASE_REVERTING && why[0])
+		ls_buf_printf(&text, "; after going back: %s", why);
 	for (size_t i = 0; i < r->report_count; i++) {
 		for (size_t k = 0; k < ls_strv_count(r->reports[i].warnings); k++) {
 			const char *line = r->reports[i].warnings[k];

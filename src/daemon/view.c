@@ -207,6 +207,13 @@ static json_t *cert_json(struct ls_agent *a, const struct ls_component *c, int64
 		"open_request", (int)(ls_state_pending(&a->tip, c->name) != NULL));
 }
 
+static enum ls_code unknown_component(const char *name, struct ls_err *err)
+{
+	LS_FAIL(err, LS_E_REFUSED, "component '%s' is unknown", name);
+	LS_HINT(err, "lockstep cert list shows the known ones");
+	return LS_E_REFUSED;
+}
+
 enum ls_code ls_view_certs(struct ls_agent *a, const char *name, json_t **out, struct ls_err *err)
 {
 	int64_t now_s = ls_now_s();
@@ -217,11 +224,8 @@ enum ls_code ls_view_certs(struct ls_agent *a, const char *name, json_t **out, s
 		const struct ls_component *c =
 			ls_state_component(&a->tip, ls_component_alias(name));
 
-		if (!c) {
-			LS_FAIL(err, LS_E_REFUSED, "component '%s' is unknown", name);
-			LS_HINT(err, "lockstep cert list shows the known ones");
-			return LS_E_REFUSED;
-		}
+		if (!c)
+			return unknown_component(name, err);
 		*out = cert_json(a, c, now_s);
 		(void)json_object_set_new(*out, "chain", json_string(ls_buf_text(&c->chain_pem)));
 		return LS_OK;
@@ -272,6 +276,10 @@ enum ls_code ls_view_history(
 		if (!wanted || ls_strv_has(g.components, wanted))
 			(void)json_array_append_new(array, generation_json(&g));
 		at = g.parent;
+	}
+	if (wanted && json_array_size(array) == 0 && !ls_state_component(&a->tip, wanted)) {
+		json_decref(array);
+		return unknown_component(name, err);
 	}
 	*out = json_pack("{s:o}", "generations", array);
 	return LS_OK;

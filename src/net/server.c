@@ -148,24 +148,35 @@ static void conn_too_slow(evutil_socket_t fd, short what, void *arg)
 	evhttp_connection_free(conn->evcon); /* closes, which frees conn */
 }
 
+/* The socket is open to every user: they must not be able to lock root out by holding all. */
+static int connections_for(const struct ls_server *server, const struct ls_peer *peer)
+{
+	bool ours = peer->uid == 0 || peer->uid == geteuid();
+
+	return ours ? server->limits.connections : server->limits.connections / 2;
+}
+
 static void conn_adopt(struct ls_server *server, struct bufferevent *bev)
 {
 	struct timeval idle = { .tv_sec = server->limits.idle_s };
 	size_t input_max = server->limits.body_bytes + server->limits.header_bytes + 4096;
+	struct ls_peer peer;
 	struct conn *conn;
 	void *evcon = NULL;
 
 	bufferevent_getcb(bev, NULL, NULL, NULL, &evcon); /* evhttp's argument is its connection */
 	assert(evcon && evhttp_connection_get_bufferevent(evcon) == bev);
-	if (server->conn_count >= server->limits.connections) {
+	peer_read(bufferevent_getfd(bev), &peer);
+	if (server->conn_count >= connections_for(server, &peer)) {
+		free(peer.groups);
 		evhttp_connection_free(evcon);
 		return;
 	}
 	conn = ls_alloc(1, sizeof *conn);
+	conn->peer = peer;
 	conn->server = server;
 	conn->evcon = evcon;
 	conn->deadline = event_new(server->base, -1, EV_TIMEOUT, conn_too_slow, conn);
-	peer_read(bufferevent_getfd(bev), &conn->peer);
 	conn->next = server->conns;
 	if (conn->next)
 		conn->next->prev = conn;
