@@ -85,6 +85,15 @@ $(BUILD)/tests/test_file: LDFLAGS += $(call wrap,openat write fchown fchmod fsyn
 
 units: $(UNITS)
 
+# What the end-to-end tests put against the services beside lockstep itself.
+E2E_PROGRAMS := $(patsubst tests/e2e/%.c,$(BUILD)/tests/%,$(wildcard tests/e2e/*.c))
+.PHONY: e2e-programs
+e2e-programs: $(E2E_PROGRAMS)
+$(E2E_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/e2e/%.o
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(shell pkg-config --libs libssl libcrypto)
+
 # Installs what is missing, and asks for nothing when nothing is. Starts no service: while packages are installed a
 # policy-rc.d forbids it, unless the machine has one of its own.
 deps-build:

@@ -33,6 +33,8 @@ static void add_field(char ***fields, const char *name, const char *value)
 }
 
 static void write_entry(struct ls_daemon *d, int priority, enum ls_event event, char **fields,
+	const char *fmt, va_list ap) LS_PRINTF(5, 0);
+static void write_entry(struct ls_daemon *d, int priority, enum ls_event event, char **fields,
 	const char *fmt, va_list ap)
 {
 	LS_CLEANUP(ls_free_str) char *text = NULL;
