@@ -279,3 +279,82 @@ script() { # FILE: an executable from standard input
 	} >"$1"
 	chmod 755 "$1"
 }
+
+# Debian's services, each with the live files of a component.
+LOCALHOST=127.0.0.1
+redis_up() { # COMPONENT: TLS on $REDIS, plain on a UNIX socket
+	REDIS=$LOCALHOST:$(free_port)
+	REDIS_SOCKET=$T/redis.sock
+	start redis redis-server --bind $LOCALHOST --port 0 --unixsocket "$REDIS_SOCKET" --dir "$T" \
+		--save '' --appendonly no --tls-port "${REDIS#*:}" --tls-auth-clients no \
+		--tls-cert-file "$CERTS/$1_cert.pem" --tls-key-file "$CERTS/$1_key.pem" \
+		--tls-ca-cert-file "$CERTS/ca/$1.pem"
+	wait_for "serves $REDIS '$CERTS/$1_cert.pem'" $DEADLINE
+}
+
+nginx_conf() { # COMPONENT HOST:PORT [COMPONENT HOST:PORT…]
+	cat <<-END
+		daemon off;
+		user $(id -un);
+		worker_processes 2;
+		pid $T/nginx.pid;
+		error_log $T/nginx.err;
+		events { worker_connections 256; }
+		http {
+			access_log off;
+			client_body_temp_path $T/nginx.body;
+			proxy_temp_path $T/nginx.proxy;
+			fastcgi_temp_path $T/nginx.fastcgi;
+			uwsgi_temp_path $T/nginx.uwsgi;
+			scgi_temp_path $T/nginx.scgi;
+	END
+	while [ $# -gt 0 ]; do
+		cat <<-END
+			server {
+				listen $2 ssl;
+				ssl_certificate $CERTS/$1_cert.pem;
+				ssl_certificate_key $CERTS/$1_key.pem;
+				location / { return 200 "$1\n"; }
+			}
+		END
+		shift 2
+	done
+	echo "}"
+}
+nginx_up() { # as nginx_conf
+	nginx_conf "$@" >"$T/nginx.conf"
+	start nginx-master nginx -p "$T" -e "$T/nginx.err" -c "$T/nginx.conf"
+	while [ $# -gt 0 ]; do
+		wait_for "serves $2 '$CERTS/$1_cert.pem'" $DEADLINE
+		shift 2
+	done
+}
+
+haproxy_up() { # COMPONENT: on $HAPROXY, with a runtime socket
+	HAPROXY=$LOCALHOST:$(free_port)
+	HAPROXY_SOCKET=$T/haproxy.sock
+	cat >"$T/haproxy.cfg" <<-END
+		global
+			stats socket $HAPROXY_SOCKET mode 600 level admin
+		defaults
+			mode http
+			timeout client 60s
+			timeout connect 5s
+			timeout server 60s
+		frontend tls
+			bind $HAPROXY ssl crt $CERTS/$1.pem
+			http-request return status 200
+	END
+	start haproxy haproxy -db -f "$T/haproxy.cfg"
+	wait_for "serves $HAPROXY '$CERTS/$1_cert.pem'" $DEADLINE
+}
+
+# Has the daemon, or an init to come, use these templates and short times.
+services_conf() {
+	mkdir -p "${CONF%/*}"
+	echo "rotation = { served_s = ${1:-2}; }; intake = { settle_ms = 100; patience_s = 5; };" >"$CONF"
+}
+adopt() { # the templates as they are now
+	kill -HUP "$(pid_of lockstepd)"
+	wait_for "[ \$(grep -c reread '$T/lockstepd.log') = ${1:-1} ]" $DEADLINE
+}
