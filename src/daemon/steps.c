@@ -427,6 +427,7 @@ static enum ls_code do_report(
 	struct ls_report report = { .good = p->checked != LS_DONE_BADLY, .warnings = p->warnings };
 
 	(void)snprintf(report.node, sizeof report.node, "%s", a->identity.node);
+	(void)snprintf(report.commit, sizeof report.commit, "%s", p->commit);
 	report.reason = p->reason;
 	return ls_store_report(a->store, view->rotation->nonce, &report, err);
 }

@@ -223,6 +223,9 @@ enum ls_code ls_record_report(struct ls_store_view *view, const char *nonce,
 	LS_TRY(running(view, nonce, err));
 	if (r->phase == LS_PHASE_VOTING)
 		return LS_FAIL(err, LS_E_CONFLICT, "the rotation is not decided");
+	if (strcmp(report->commit, view->tip.commit) != 0)
+		return LS_FAIL(err, LS_E_CONFLICT,
+			"the report is about '%s', which is no longer the target", report->commit);
 	if (!ls_strv_has(r->participants, report->node))
 		return LS_FAIL(err, LS_E_REFUSED, "node '%s' takes no part in this rotation",
 			report->node);
@@ -237,6 +240,7 @@ enum ls_code ls_record_report(struct ls_store_view *view, const char *nonce,
 	}
 	*to = (struct ls_report){ .good = report->good };
 	COPY(to->node, report->node);
+	COPY(to->commit, report->commit);
 	to->reason = ls_strdup(report->reason ? report->reason : "");
 	to->warnings = ls_strv_copy(report->warnings);
 	return LS_OK;
@@ -264,9 +268,15 @@ enum ls_code ls_record_revert(struct ls_store_view *view, const char *nonce, con
 enum ls_code ls_record_close(struct ls_store_view *view, const char *nonce,
 	const struct ls_outcome *outcome, struct ls_err *err)
 {
+	bool rolled_back = strcmp(outcome->result, "rolled back") == 0;
+
 	LS_TRY(running(view, nonce, err));
 	if (view->rotation->phase == LS_PHASE_VOTING)
 		return LS_FAIL(err, LS_E_CONFLICT, "the rotation is not decided");
+	/* It was written by what the record said then; the cluster may have gone back since. */
+	if ((view->rotation->phase == LS_PHASE_REVERTING) != rolled_back)
+		return LS_FAIL(err, LS_E_CONFLICT, "the rotation is '%s': it did not end as '%s'",
+			ls_phase_text(view->rotation->phase), outcome->result);
 	set_last(view, outcome);
 	ls_rotation_free(&view->rotation);
 	return LS_OK;
@@ -301,9 +311,10 @@ static json_t *rotation_to_json(const struct ls_rotation *r)
 					 "baseline", strv_to_json(r->ballots[i].baseline)));
 	for (size_t i = 0; i < r->report_count; i++)
 		(void)json_array_append_new(
-			reports, json_pack("{s:s, s:b, s:s, s:o}", "node", r->reports[i].node,
-					 "good", r->reports[i].good, "reason", r->reports[i].reason,
-					 "warnings", strv_to_json(r->reports[i].warnings)));
+			reports, json_pack("{s:s, s:s, s:b, s:s, s:o}", "node", r->reports[i].node,
+					 "commit", r->reports[i].commit, "good", r->reports[i].good,
+					 "reason", r->reports[i].reason, "warnings",
+					 strv_to_json(r->reports[i].warnings)));
 	return json_pack(
 		"{s:s, s:s, s:s, s:s, s:I, s:s, s:o, s:I, s:I, s:I, s:o, s:s, s:o, s:o, s:s}",
 		"nonce", r->nonce, "phase", ls_phase_text(r->phase), "commit", r->commit, "parent",
@@ -423,7 +434,8 @@ static bool take_reports(const json_t *array, struct ls_rotation *r)
 		const json_t *obj = json_array_get(array, i);
 		struct ls_report *p = &r->reports[r->report_count++];
 
-		if (!TAKE(obj, "node", p->node) || !take_bool(obj, "good", &p->good) ||
+		if (!TAKE(obj, "node", p->node) || !TAKE(obj, "commit", p->commit) ||
+			!take_bool(obj, "good", &p->good) ||
 			!take_heap(obj, "reason", &p->reason) ||
 			!take_strv(obj, "warnings", &p->warnings))
 			return false;

@@ -38,6 +38,7 @@ struct ls_ballot {
 
 struct ls_report {
 	char node[LS_NAME_MAX + 1];
+	char commit[41]; /* the target that it is about */
 	bool good;
 	char *reason;    /* of a bad one; else "" */
 	char **warnings; /* reload failures, endpoints that were down before … */
@@ -142,15 +143,16 @@ LS_CHECK enum ls_code ls_store_decide(
 	struct ls_store *store, const char *nonce, int64_t verify_deadline_s, struct ls_err *err);
 LS_CHECK enum ls_code ls_store_abort(struct ls_store *store, const char *nonce, const char *why,
 	int64_t now_s, struct ls_err *err);
-/* While verifying or reverting; a node's later report in the same phase replaces its earlier one.
- */
+/* While verifying or reverting, and about the tip (else it was made before the cluster went back: a
+ * conflict). A node's later report about it replaces its earlier one. */
 LS_CHECK enum ls_code ls_store_report(struct ls_store *store, const char *nonce,
 	const struct ls_report *report, struct ls_err *err);
 /* verifying -> reverting: the tip becomes `commit`, generation + 1, with the directory of the
  * earlier tip; reports start anew. */
 LS_CHECK enum ls_code ls_store_revert(struct ls_store *store, const char *nonce, const char *commit,
 	const char *why, int64_t verify_deadline_s, struct ls_err *err);
-/* verifying or reverting -> idle. */
+/* verifying or reverting -> idle; from reverting with the result "rolled back", from verifying with
+ * another one (else the outcome is about an earlier phase: a conflict). */
 LS_CHECK enum ls_code ls_store_close(struct ls_store *store, const char *nonce,
 	const struct ls_outcome *outcome, struct ls_err *err);
 /* The KEK of an epoch wrapped to a node (pki/seal.h). */
