@@ -117,6 +117,8 @@ enum ls_code ls_record_begin(
 		return LS_FAIL(err, LS_E_CONFLICT,
 			"the state moved to generation %lld while the change was being prepared",
 			(long long)view->tip.generation);
+	if (ls_strv_count(rotation->participants) == 0) /* it would be decided by nobody */
+		return LS_FAIL(err, LS_E_REFUSED, "a rotation without participants");
 	r = ls_alloc(1, sizeof *r);
 	COPY(r->nonce, rotation->nonce);
 	COPY(r->commit, rotation->commit);
@@ -284,12 +286,28 @@ enum ls_code ls_record_close(struct ls_store_view *view, const char *nonce,
 
 /* JSON. */
 
+/* Reasons quote what commands printed, which need not be UTF-8. A vote must not be lost over it. */
+static json_t *text_to_json(const char *text)
+{
+	json_t *json = json_string(text);
+
+	if (!json) {
+		LS_CLEANUP(ls_free_str) char *ascii = ls_strdup(text);
+
+		for (char *at = ascii; *at; at++)
+			if ((unsigned char)*at >= 0x80)
+				*at = '?';
+		json = json_string(ascii);
+	}
+	return json;
+}
+
 static json_t *strv_to_json(char *const *strv)
 {
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < ls_strv_count(strv); i++)
-		(void)json_array_append_new(array, json_string(strv[i]));
+		(void)json_array_append_new(array, text_to_json(strv[i]));
 	return array;
 }
 
@@ -300,30 +318,35 @@ static json_t *tip_to_json(const struct ls_tip *tip)
 		(json_int_t)tip->dir_generation);
 }
 
+static json_t *ballot_to_json(const struct ls_ballot *b)
+{
+	return json_pack("{s:s, s:b, s:o, s:o}", "node", b->node, "yes", b->yes, "reason",
+		text_to_json(b->reason), "baseline", strv_to_json(b->baseline));
+}
+
+static json_t *report_to_json(const struct ls_report *p)
+{
+	return json_pack("{s:s, s:s, s:b, s:o, s:o}", "node", p->node, "commit", p->commit, "good",
+		p->good, "reason", text_to_json(p->reason), "warnings", strv_to_json(p->warnings));
+}
+
 static json_t *rotation_to_json(const struct ls_rotation *r)
 {
 	json_t *ballots = json_array(), *reports = json_array();
 
 	for (size_t i = 0; i < r->ballot_count; i++)
-		(void)json_array_append_new(
-			ballots, json_pack("{s:s, s:b, s:s, s:o}", "node", r->ballots[i].node,
-					 "yes", r->ballots[i].yes, "reason", r->ballots[i].reason,
-					 "baseline", strv_to_json(r->ballots[i].baseline)));
+		(void)json_array_append_new(ballots, ballot_to_json(&r->ballots[i]));
 	for (size_t i = 0; i < r->report_count; i++)
-		(void)json_array_append_new(
-			reports, json_pack("{s:s, s:s, s:b, s:s, s:o}", "node", r->reports[i].node,
-					 "commit", r->reports[i].commit, "good", r->reports[i].good,
-					 "reason", r->reports[i].reason, "warnings",
-					 strv_to_json(r->reports[i].warnings)));
+		(void)json_array_append_new(reports, report_to_json(&r->reports[i]));
 	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:I, s:s, s:o, s:I, s:I, s:I, s:o, s:s, s:o, s:o, s:s}",
+		"{s:s, s:s, s:s, s:s, s:I, s:s, s:o, s:I, s:I, s:I, s:o, s:s, s:o, s:o, s:o}",
 		"nonce", r->nonce, "phase", ls_phase_text(r->phase), "commit", r->commit, "parent",
 		r->parent, "generation", (json_int_t)r->generation, "initiator", r->initiator,
 		"participants", strv_to_json(r->participants), "began_at",
 		(json_int_t)r->began_at_s, "vote_deadline", (json_int_t)r->vote_deadline_s,
 		"verify_deadline", (json_int_t)r->verify_deadline_s, "earlier",
 		tip_to_json(&r->earlier), "revert_commit", r->revert_commit, "ballots", ballots,
-		"reports", reports, "why", r->why);
+		"reports", reports, "why", text_to_json(r->why));
 }
 
 json_t *ls_record_to_json(const struct ls_store_view *view)
@@ -332,9 +355,9 @@ json_t *ls_record_to_json(const struct ls_store_view *view)
 	json_t *last = json_null();
 
 	if (o)
-		last = json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:I}", "nonce", o->nonce, "commit",
+		last = json_pack("{s:s, s:s, s:I, s:s, s:o, s:o, s:I}", "nonce", o->nonce, "commit",
 			o->commit, "generation", (json_int_t)o->generation, "result", o->result,
-			"why", o->why, "warnings", strv_to_json(o->warnings), "ended_at",
+			"why", text_to_json(o->why), "warnings", strv_to_json(o->warnings), "ended_at",
 			(json_int_t)o->ended_at_s);
 	return json_pack("{s:i, s:o, s:o, s:o}", "format", 1, "tip", tip_to_json(&view->tip),
 		"rotation", view->rotation ? rotation_to_json(view->rotation) : json_null(), "last",

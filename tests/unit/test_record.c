@@ -77,6 +77,19 @@ static enum ls_code end(int number, const char *result)
 	return ls_record_close(&view, moves_nonce(number), &outcome, &err);
 }
 
+START_TEST(a_rotation_needs_participants)
+{
+	struct ls_rotation rotation;
+	char *none[] = { NULL };
+
+	moves_rotation(&view.tip, 1, &rotation);
+	rotation.participants = none;
+	fails(ls_record_begin(&view, &rotation, &err), LS_E_REFUSED);
+	rotation.participants = NULL;
+	fails(ls_record_begin(&view, &rotation, &err), LS_E_REFUSED);
+}
+END_TEST
+
 START_TEST(begin_compares_the_tip_and_wants_idle)
 {
 	struct ls_rotation rotation;
@@ -248,6 +261,40 @@ START_TEST(each_phase_reads_back)
 }
 END_TEST
 
+/* What a check command prints is bytes; a vote that could not be written must not count as given.
+ */
+START_TEST(a_reason_that_is_not_utf8_loses_no_vote)
+{
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view again = { 0 };
+	char reason[] = "caf\xe9 \xc3\xa9";
+	char *lines[] = { reason, NULL };
+	struct ls_ballot ballot = { .node = "n1", .reason = reason, .baseline = lines };
+	struct ls_report made = { .node = "n1", .reason = reason, .warnings = lines };
+	json_t *json;
+
+	begin(1);
+	ck_ok(ls_record_vote(&view, moves_nonce(1), &ballot, &err));
+	json = ls_record_to_json(&view);
+	ck_ok(ls_record_from_json(json, &again, &err));
+	json_decref(json);
+	ck_assert_uint_eq(again.rotation->ballot_count, 1);
+	ck_assert_str_eq(again.rotation->ballots[0].reason, "caf? ??");
+	ck_assert_uint_eq(ls_strv_count(again.rotation->ballots[0].baseline), 1);
+	ck_ok(ls_record_abort(&view, moves_nonce(1), reason, 1, &err));
+	decided(2);
+	memcpy(made.commit, view.tip.commit, sizeof made.commit);
+	ck_ok(ls_record_report(&view, moves_nonce(2), &made, &err));
+	ck_ok(ls_record_revert(&view, moves_nonce(2), moves_commit(3), reason, 3000, &err));
+	memcpy(made.commit, view.tip.commit, sizeof made.commit);
+	ck_ok(ls_record_report(&view, moves_nonce(2), &made, &err));
+	json = ls_record_to_json(&view);
+	ck_ok(ls_record_from_json(json, &again, &err));
+	json_decref(json);
+	ck_assert_uint_eq(again.rotation->report_count, 1);
+	ck_assert_str_eq(again.rotation->why, "caf? ??");
+}
+END_TEST
+
 /* Every member of the JSON is needed, and in its own type. */
 static void assert_each_member_needed(json_t *root, json_t *at)
 {
@@ -316,9 +363,10 @@ START_TEST(texts_that_do_not_fit_are_damage)
 }
 END_TEST
 
-LS_TEST_MAIN_FIXTURE("record", setup, teardown, begin_compares_the_tip_and_wants_idle,
-	a_vote_is_created_once, nothing_is_voted_on_after_the_decision, the_decision_needs_each_yes,
+LS_TEST_MAIN_FIXTURE("record", setup, teardown, a_rotation_needs_participants,
+	begin_compares_the_tip_and_wants_idle, a_vote_is_created_once,
+	nothing_is_voted_on_after_the_decision, the_decision_needs_each_yes,
 	the_decision_moves_the_tip, reports_are_for_the_tip,
 	a_rollback_is_a_generation_with_the_earlier_directory, a_rotation_ends_as_what_it_is,
-	each_phase_reads_back, no_member_may_be_missing_or_of_another_type,
-	texts_that_do_not_fit_are_damage)
+	each_phase_reads_back, a_reason_that_is_not_utf8_loses_no_vote,
+	no_member_may_be_missing_or_of_another_type, texts_that_do_not_fit_are_damage)
