@@ -83,6 +83,13 @@ $(BUILD)/tests/test_watch: LDFLAGS += $(call wrap,inotify_init1 inotify_add_watc
 $(BUILD)/tests/test_file: LDFLAGS += $(call wrap,openat write fchown fchmod fsync renameat \
 	unlinkat symlinkat mkdirat)
 
+# The simulator; -DLS_MUTANT=n in CPPFLAGS builds it with one thing wrong.
+SIM_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/sim/*.c))
+$(BUILD)/sim: $(SIM_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
+
 units: $(UNITS)
 
 # What the end-to-end tests put against the services beside lockstep itself.
