@@ -82,6 +82,8 @@ wrap = $(foreach call,$(1),-Wl,--wrap=$(call))
 $(BUILD)/tests/test_watch: LDFLAGS += $(call wrap,inotify_init1 inotify_add_watch)
 $(BUILD)/tests/test_file: LDFLAGS += $(call wrap,openat write fchown fchmod fsync renameat \
 	unlinkat symlinkat mkdirat)
+$(BUILD)/tests/test_store: LDFLAGS += $(call wrap,openat write fchmod fsync renameat unlinkat)
+$(BUILD)/tests/test_store: $(BUILD)/tests/unit/fake_store.o
 
 # The simulator; -DLS_MUTANT=n in CPPFLAGS builds it with one thing wrong.
 SIM_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/sim/*.c))

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pki/digest.h"
 #include "store/record.h"
 #include "sys/file.h"
 
@@ -29,6 +30,27 @@ static void json_done(json_t **json)
 	json_decref(*json);
 }
 
+/* The digest of the record as compact JSON, which the file carries as "check". Most of what a
+ * flipped bit can do (a date, a node's name, half of a commit's id) would be read as well. */
+static bool check_value(const json_t *json, char out[LS_SHA256_TEXT])
+{
+	LS_CLEANUP(ls_free_str) char *text = json_dumps(json, JSON_SORT_KEYS | JSON_COMPACT);
+
+	if (text)
+		ls_sha256_text(LS_BYTES_STR(text), out);
+	return text != NULL;
+}
+
+static bool take_check(json_t *json)
+{
+	const char *stored = json_string_value(json_object_get(json, "check"));
+	LS_CLEANUP(ls_free_str) char *want = stored ? ls_strdup(stored) : NULL;
+	char found[LS_SHA256_TEXT];
+
+	return want && json_object_del(json, "check") == 0 && check_value(json, found) &&
+	       strcmp(want, found) == 0;
+}
+
 static enum ls_code local_read(
 	struct ls_store *store, struct ls_store_view *out, struct ls_err *err)
 {
@@ -45,9 +67,9 @@ static enum ls_code local_read(
 	if (code != LS_OK)
 		return LS_WRAP(err, "read the store in '%s'", l->path);
 	json = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, NULL);
-	if (!json) {
-		LS_FAIL(err, LS_E_DAMAGED, "the store's record '%s/record.json' is not JSON",
-			l->path);
+	if (!json || !take_check(json)) {
+		LS_FAIL(err, LS_E_DAMAGED, "the store's record '%s/record.json' %s", l->path,
+			json ? "is not as it was written" : "is not JSON");
 		LS_HINT(err, "restore the file from a backup; the history in history.git is whole");
 		return LS_E_DAMAGED;
 	}
@@ -58,9 +80,12 @@ static enum ls_code save(struct local *l, const struct ls_store_view *view, stru
 {
 	LS_CLEANUP(json_done) json_t *json = ls_record_to_json(view);
 	LS_CLEANUP(ls_free_str) char *text = NULL;
+	char check[LS_SHA256_TEXT];
 
-	text = json ? json_dumps(json, JSON_SORT_KEYS | JSON_INDENT(1)) : NULL;
-	if (!text) /* only text that is not UTF-8 gets here: reasons are made printable before */
+	if (json && check_value(json, check) &&
+		json_object_set_new(json, "check", json_string(check)) == 0)
+		text = json_dumps(json, JSON_SORT_KEYS | JSON_INDENT(1));
+	if (!text)
 		return LS_FAIL(err, LS_E_FAILED, "the store's record cannot be written as JSON");
 	return ls_file_replace(l->dir_fd, "record.json", LS_BYTES_STR(text), 0600, (gid_t)-1, err);
 }

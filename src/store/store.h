@@ -168,8 +168,9 @@ LS_CHECK enum ls_code ls_store_tidy(struct ls_store *store, struct ls_err *err);
  * by timer. */
 int ls_store_watch_fd(struct ls_store *store);
 
-/* The local store (DESIGN 5): `path`/record.json, replaced whole with fsync under a flock on
- * `path`/lock; `path`/<commit>.pack; `path`/kek/<epoch>-<node>.cms. The directory is made 0700. */
+/* The local store (DESIGN 5): `path`/record.json with a digest of itself, replaced whole with fsync
+ * under a flock on `path`/lock; `path`/<commit>.pack; `path`/kek/<epoch>-<node>.cms. The directory
+ * is made 0700. */
 LS_CHECK enum ls_code ls_store_local_open(
 	const char *path, struct ls_store **out, struct ls_err *err);
 
