@@ -8,6 +8,7 @@
 #include "node/serve.h"
 
 #define PROBE_MS 2000
+#define LOOKS_MAX 5
 #define SOON_S (45 * 86400)
 
 static json_t *time_json(int64_t at_s)
@@ -164,8 +165,8 @@ static json_t *self_json(
 		(int)(alive && ready));
 }
 
-enum ls_code ls_view_status(
-	struct ls_agent *a, const struct ls_view_about *about, json_t **out, struct ls_err *err)
+static enum ls_code status_once(struct ls_agent *a, const struct ls_view_about *about,
+	struct ls_store_view *out_view, json_t **out, struct ls_err *err)
 {
 	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
 	json_t *problems, *components, *nodes, *last;
@@ -188,7 +189,33 @@ enum ls_code ls_view_status(
 		(json_int_t)view.tip.generation, "commit", view.tip.commit, "store", "local",
 		"healthy", (int)healthy, "rotation", rotation_json(view.rotation), "nodes", nodes,
 		"components", components, "problems", problems, "last", last);
+	*out_view = view;
+	view = (struct ls_store_view){ 0 };
 	return LS_OK;
+}
+
+static bool same_record(const struct ls_store_view *x, const struct ls_store_view *y)
+{
+	return strcmp(x->tip.commit, y->tip.commit) == 0 && !x->rotation == !y->rotation;
+}
+
+/* Looked at again when the record moved meanwhile: the files would be compared with a generation
+ * that is no longer wanted, and a healthy node be called sick. */
+enum ls_code ls_view_status(
+	struct ls_agent *a, const struct ls_view_about *about, json_t **out, struct ls_err *err)
+{
+	for (int i = 0;; i++) {
+		LS_CLEANUP(ls_store_view_done) struct ls_store_view before = { 0 }, after = { 0 };
+		json_t *json = NULL;
+
+		LS_TRY(status_once(a, about, &before, &json, err));
+		if (i + 1 == LOOKS_MAX || ls_store_read(a->store, &after, NULL) != LS_OK ||
+			same_record(&before, &after)) {
+			*out = json;
+			return LS_OK;
+		}
+		json_decref(json);
+	}
 }
 
 static json_t *cert_json(struct ls_agent *a, const struct ls_component *c, int64_t now_s)

@@ -1,6 +1,7 @@
 /* Judging generations, and the whole history. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,6 +14,9 @@
 #include "pki/sha1.h"
 #include "sys/file.h"
 
+/* How long an index may be there without its pack. */
+#define HALF_TRIES 20
+#define HALF_WAIT_MS 50
 #define PACKS_MAX 1000000
 #define LOOSE_BYTES_MAX (64u << 20) /* not only ours: whatever was put there */
 
@@ -230,6 +234,21 @@ static enum ls_code check_pack_file(int dir_fd, const char *name, struct ls_err 
 	return LS_OK;
 }
 
+/* The daemon goes on working while another process verifies. A file that is gone since the listing
+ * was merged, and its objects were read by the walk; an index is there shortly before its pack. */
+static enum ls_code check_while_in_use(int dir_fd, const char *name, struct ls_err *err)
+{
+	enum ls_code code = check_pack_file(dir_fd, name, err);
+
+	for (int i = 0; i < HALF_TRIES && code == LS_E_NOT_FOUND; i++) {
+		if (!ls_file_exists(dir_fd, name))
+			return LS_OK;
+		(void)poll(NULL, 0, HALF_WAIT_MS);
+		code = check_pack_file(dir_fd, name, err);
+	}
+	return code;
+}
+
 static enum ls_code check_packs(struct ls_history *history, struct ls_err *err)
 {
 	static const char *const kinds[] = { ".pack", ".idx", ".rev", ".bitmap", ".mtimes",
@@ -242,7 +261,7 @@ static enum ls_code check_packs(struct ls_history *history, struct ls_err *err)
 	for (size_t i = 0; names && names[i]; i++)
 		for (size_t k = 0; k < LS_COUNT(kinds); k++)
 			if (ls_has_suffix(names[i], kinds[k]) && names[i][0] != '.')
-				LS_TRY(check_pack_file(fd, names[i], err));
+				LS_TRY(check_while_in_use(fd, names[i], err));
 	return LS_OK;
 }
 
