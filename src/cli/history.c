@@ -1,4 +1,5 @@
 /* history, history show, history verify, rollback. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -177,7 +178,7 @@ int ls_cli_history_verify(struct ls_cli *cli, const struct ls_cli_verb *verb, in
 	if (!ls_cli_parse(cli, verb, NULL, argc, argv, 0, 0, &rest))
 		return ls_cli_usage_code(cli);
 	free(rest);
-	if (access(cli->paths.history, R_OK | X_OK) == 0) {
+	if (access(cli->paths.history, R_OK | X_OK) == 0 || errno == ENOENT) {
 		code = ls_agent_open(cli->root, cli->config, false, &agent, &err);
 		if (code == LS_OK)
 			code = ls_view_verify(agent, verify_progress, cli, &answer, &err);

@@ -39,10 +39,19 @@ void ls_agent_free(struct ls_agent **agent)
 	*agent = NULL;
 }
 
-static enum ls_code not_initialised(const struct ls_paths *paths, struct ls_err *err)
+enum ls_code ls_agent_not_initialised(const struct ls_paths *paths, struct ls_err *err)
 {
+	LS_CLEANUP(ls_free_str) char *node = ls_format("%s/node.json", paths->identity);
+	LS_CLEANUP(ls_free_str) char *running = ls_format("%s/init-running", paths->lib);
+
 	if (access(paths->lib, X_OK) != 0 && access(paths->lib, F_OK) == 0)
 		return LS_FAIL(err, LS_E_IO, "'%s' may not be read by this user", paths->lib);
+	if (access(node, F_OK) == 0 && access(running, F_OK) != 0) {
+		LS_FAIL(err, LS_E_DAMAGED, "'%s/record.json' is missing, but '%s' is a node",
+			paths->store, paths->lib);
+		LS_HINT(err, "restore the file from a backup; the live files stay as they are");
+		return LS_E_DAMAGED;
+	}
 	LS_FAIL(err, LS_E_NOT_FOUND, "this node is not initialised: '%s' holds no state",
 		paths->lib);
 	LS_HINT(err, "lockstep init --cluster NAME makes this the first node");
@@ -158,7 +167,7 @@ enum ls_code ls_agent_open(const char *root, const char *config_path, bool write
 	a->generate = ls_key_generate;
 	ls_paths_init(&a->paths, root, config_path);
 	if (!ls_agent_initialised(&a->paths))
-		return not_initialised(&a->paths, err);
+		return ls_agent_not_initialised(&a->paths, err);
 	LS_TRY(open_parts(a, writer, err));
 	if (writer)
 		LS_TRY(ls_agent_load_keyring(a, err));

@@ -67,6 +67,8 @@ struct ls_agent {
 
 /* Whether init has been run to its end here. */
 bool ls_agent_initialised(const struct ls_paths *paths);
+/* Why it is not: LS_E_NOT_FOUND with a hint, LS_E_DAMAGED when it was once, LS_E_IO on EACCES. */
+enum ls_code ls_agent_not_initialised(const struct ls_paths *paths, struct ls_err *err);
 /* LS_E_NOT_FOUND with a hint: not initialised. LS_E_CONFLICT: another writer is at work. LS_E_IO on
  * EACCES names the path. The root and config of `paths` are copied. */
 LS_CHECK enum ls_code ls_agent_open(const char *root, const char *config_path, bool writer,

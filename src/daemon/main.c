@@ -171,9 +171,13 @@ static int run(struct ls_daemon *d)
 	d->log_level = config.log_level;
 	ls_log(d, LOG_INFO, LS_EVENT_START, NULL, "lockstepd %s starts", LS_VERSION);
 	if (!ls_agent_initialised(&d->paths)) {
-		ls_log(d, LOG_NOTICE, LS_EVENT_START, NULL,
-			"waiting: this node is not initialised; run lockstep init");
-		ls_systemd_notify("READY=1\nSTATUS=waiting for lockstep init");
+		LS_CLEANUP(ls_free_str) char *status = NULL;
+
+		(void)ls_agent_not_initialised(&d->paths, &err);
+		status = ls_format("READY=1\nSTATUS=waiting: %s", err.text);
+		ls_log(d, err.code == LS_E_NOT_FOUND ? LOG_NOTICE : LOG_ERR, LS_EVENT_START, NULL,
+			"waiting: %s; %s", err.text, err.hint);
+		ls_systemd_notify(status);
 		ls_daemon_await_init(d);
 	}
 	ls_daemon_open(d);
