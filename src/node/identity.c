@@ -287,6 +287,8 @@ enum ls_code ls_identity_destroy_wrapping(const char *path, int64_t epoch, struc
 	LS_TRY(destroy(fd, tmp, err));
 	LS_TRY(destroy(fd, name, err));
 	wrapping_name(epoch, "cert", name);
+	(void)snprintf(tmp, sizeof tmp, ".%s.new", name);
+	LS_TRY(ls_file_remove(fd, tmp, err));
 	LS_TRY(ls_file_remove(fd, name, err));
 	return ls_dir_sync(fd, err);
 }
