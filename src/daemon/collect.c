@@ -219,11 +219,28 @@ static void intake_work(void *arg)
 	ls_daemon_rotation_end(job->d);
 }
 
+static const char *root_cause(const char *text)
+{
+	const char *at = text, *next;
+
+	while ((next = strstr(at, ": ")))
+		at = next + 2;
+	return at;
+}
+
+/* The same wait of the same drop-in; in between stand names of temporary files. */
+static bool same_wait(const char *x, const char *y)
+{
+	size_t head = strcspn(x, ":");
+
+	return strncmp(x, y, head + 1) == 0 && strcmp(root_cause(x), root_cause(y)) == 0;
+}
+
 /* It is tried again many times: said once, and shown by status until something else happens. */
 static bool said_already(struct ls_daemon *d, const struct intake_job *job)
 {
 	bool same = job->verdict == LS_DROPIN_RETRY && d->intake_waits &&
-		    strcmp(d->intake_waits, job->message) == 0;
+		    same_wait(d->intake_waits, job->message);
 
 	free(d->intake_waits);
 	d->intake_waits = job->verdict == LS_DROPIN_RETRY ? ls_strdup(job->message) : NULL;

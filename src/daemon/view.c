@@ -101,6 +101,8 @@ static json_t *component_json(
 	if (now_s >= info.chain_not_after_s)
 		problem(problems, "%s: expired; lockstep cert set or cert renew replaces it",
 			c->name);
+	if (now_s < info.not_before_s)
+		problem(problems, "%s: not yet valid; is this machine's clock right?", c->name);
 	return json_pack("{s:s, s:s, s:o, s:o, s:s, s:s, s:o, s:s}", "name", c->name, "origin",
 		ls_origin_text(c->origin), "not_before", time_json(info.not_before_s), "not_after",
 		time_json(info.not_after_s), "desired", info.sha256, "disk", disk, "served",
