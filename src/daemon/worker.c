@@ -1,6 +1,7 @@
 #include "daemon/worker.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -46,6 +47,9 @@ static void *run(void *arg)
 	for (;;) {
 		struct job *job;
 
+		/* A change uses some MB for a moment; what is idle for weeks gives them back. */
+		if (!w->first)
+			(void)malloc_trim(0);
 		while (!w->first && !w->stopping)
 			(void)pthread_cond_wait(&w->wake, &w->mutex);
 		if (w->stopping)
