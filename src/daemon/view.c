@@ -161,7 +161,8 @@ static json_t *self_json(
 		problem(problems, "history: main is not the commit that the store names");
 	ready = strcmp(current, wanted) == 0 && strcmp(head.hex, view->tip.commit) == 0;
 	if (!alive)
-		problem(problems, "the daemon does not answer; start lockstepd, or if it runs see its log");
+		problem(problems,
+			"the daemon does not answer; start lockstepd, or if it runs see its log");
 	return json_pack("{s:s, s:b, s:I, s:s, s:b}", "name", a->identity.node, "alive", (int)alive,
 		"generation", (json_int_t)view->tip.generation, "commit", head.hex, "ready",
 		(int)(alive && ready));

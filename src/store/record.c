@@ -357,8 +357,8 @@ json_t *ls_record_to_json(const struct ls_store_view *view)
 	if (o)
 		last = json_pack("{s:s, s:s, s:I, s:s, s:o, s:o, s:I}", "nonce", o->nonce, "commit",
 			o->commit, "generation", (json_int_t)o->generation, "result", o->result,
-			"why", text_to_json(o->why), "warnings", strv_to_json(o->warnings), "ended_at",
-			(json_int_t)o->ended_at_s);
+			"why", text_to_json(o->why), "warnings", strv_to_json(o->warnings),
+			"ended_at", (json_int_t)o->ended_at_s);
 	return json_pack("{s:i, s:o, s:o, s:o}", "format", 1, "tip", tip_to_json(&view->tip),
 		"rotation", view->rotation ? rotation_to_json(view->rotation) : json_null(), "last",
 		last);
