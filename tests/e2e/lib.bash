@@ -34,6 +34,7 @@ teardown() {
 	local failed=0
 
 	stop_all || failed=1
+	[ ! -f "$T/elsewhere" ] || rm -rf "$(cat "$T/elsewhere")"
 	if compgen -G "$T/asan*" >/dev/null; then
 		cat "$T"/asan*
 		failed=1
@@ -125,6 +126,7 @@ kill_hard() { # NAME
 stop_all() {
 	local pid failed=0
 
+	: >"$T/go" # hooks that wait
 	while read -r pid; do
 		kill -TERM "$pid" 2>/dev/null || true
 	done <"$PIDS"
