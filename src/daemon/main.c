@@ -167,6 +167,8 @@ static int run(struct ls_daemon *d)
 		fprintf(stderr, "lockstepd: %s\n", err.text);
 		if (err.hint[0])
 			fprintf(stderr, "hint: %s\n", err.hint);
+		ls_fd_close(&d->pid_fd);
+		ls_paths_done(&d->paths);
 		return ls_code_exit(err.code);
 	}
 	d->log_level = config.log_level;
