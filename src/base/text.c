@@ -58,6 +58,13 @@ bool ls_has_suffix(const char *text, const char *suffix)
 	return a >= b && strcmp(text + a - b, suffix) == 0;
 }
 
+void ls_text_ascii(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text >= 0x80)
+			*text = '?';
+}
+
 bool ls_text_number(const char *text, int64_t min, int64_t max, int64_t *out)
 {
 	int64_t value = 0;

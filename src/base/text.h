@@ -21,6 +21,8 @@ bool ls_cluster_name_valid(const char *name);
 bool ls_host_name_valid(const char *name);
 bool ls_has_prefix(const char *text, const char *prefix);
 bool ls_has_suffix(const char *text, const char *suffix);
+/* Puts '?' for each byte outside ASCII: for text that turned out not to be UTF-8. */
+void ls_text_ascii(char *text);
 
 /* A decimal number within [min, max] and nothing else. */
 bool ls_text_number(const char *text, int64_t min, int64_t max, int64_t *out);

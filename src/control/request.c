@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 #define SETS_MAX 1000
 
 static const char *const kinds[] = {
@@ -63,12 +65,18 @@ void ls_change_file_set(struct ls_change_file *file, const char *name, struct ls
 	ls_secret_set(&file->bytes, bytes);
 }
 
-/* File names are bytes; JSON is UTF-8. */
+/* File names are bytes, and messages quote them; JSON is UTF-8. */
 static json_t *text_json(const char *text)
 {
 	json_t *json = json_string(text);
 
-	return json ? json : json_string("(a name that is not UTF-8)");
+	if (!json) {
+		LS_CLEANUP(ls_free_str) char *ascii = ls_strdup(text);
+
+		ls_text_ascii(ascii);
+		json = json_string(ascii);
+	}
+	return json;
 }
 
 static void file_to_json(json_t *obj, const char *key, const struct ls_change_file *file)
@@ -224,8 +232,8 @@ enum ls_code ls_change_from_text(struct ls_bytes text, struct ls_change *out, st
 
 json_t *ls_error_to_json(const struct ls_err *err)
 {
-	return json_pack("{s:{s:s, s:o, s:s}}", "error", "code", ls_code_text(err->code), "message",
-		text_json(err->text), "hint", err->hint);
+	return json_pack("{s:{s:s, s:o, s:o}}", "error", "code", ls_code_text(err->code), "message",
+		text_json(err->text), "hint", text_json(err->hint));
 }
 
 enum ls_code ls_error_from_json(const json_t *json, struct ls_err *err)

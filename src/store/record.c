@@ -294,9 +294,7 @@ static json_t *text_to_json(const char *text)
 	if (!json) {
 		LS_CLEANUP(ls_free_str) char *ascii = ls_strdup(text);
 
-		for (char *at = ascii; *at; at++)
-			if ((unsigned char)*at >= 0x80)
-				*at = '?';
+		ls_text_ascii(ascii);
 		json = json_string(ascii);
 	}
 	return json;
