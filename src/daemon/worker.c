@@ -12,7 +12,6 @@
 
 struct job {
 	struct job *next;
-	struct ls_worker *worker;
 	void (*work)(void *arg);
 	void (*done)(void *arg);
 	void *arg;
@@ -25,18 +24,37 @@ struct ls_worker {
 	pthread_cond_t wake;  /* a job came, or the end */
 	pthread_cond_t ended; /* the thread is over */
 	struct job *first, **last;
+	struct job *ended_first, **ended_last; /* worked, not yet answered */
 	bool stopping, over;
 	_Atomic int64_t life_ms; /* last sign of life of the running job; 0: idle */
 	int pending;             /* loop's thread only */
 };
 
-static void job_done(void *arg)
+/* A job stays the worker's until it is answered: the loop may end before. */
+static void answer_next(void *arg)
 {
-	struct job *job = arg;
+	struct ls_worker *w = arg;
+	struct job *job;
 
-	job->worker->pending--;
+	(void)pthread_mutex_lock(&w->mutex);
+	job = w->ended_first;
+	w->ended_first = job->next;
+	if (!w->ended_first)
+		w->ended_last = &w->ended_first;
+	(void)pthread_mutex_unlock(&w->mutex);
+	w->pending--;
 	job->done(job->arg);
 	free(job);
+}
+
+static void jobs_free(struct job *job)
+{
+	while (job) {
+		struct job *next = job->next;
+
+		free(job);
+		job = next;
+	}
 }
 
 static void *run(void *arg)
@@ -62,8 +80,11 @@ static void *run(void *arg)
 		atomic_store(&w->life_ms, ls_mono_ms());
 		job->work(job->arg);
 		atomic_store(&w->life_ms, 0);
-		ls_loop_post(w->loop, job_done, job);
 		(void)pthread_mutex_lock(&w->mutex);
+		job->next = NULL;
+		*w->ended_last = job;
+		w->ended_last = &job->next;
+		ls_loop_post(w->loop, answer_next, w);
 	}
 	w->over = true;
 	(void)pthread_cond_signal(&w->ended);
@@ -81,6 +102,7 @@ enum ls_code ls_worker_new(
 
 	w->loop = loop;
 	w->last = &w->first;
+	w->ended_last = &w->ended_first;
 	(void)pthread_mutex_init(&w->mutex, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -106,7 +128,7 @@ void ls_worker_post(
 {
 	struct job *job = ls_alloc(1, sizeof *job);
 
-	*job = (struct job){ .worker = w, .work = work, .done = done, .arg = arg };
+	*job = (struct job){ .work = work, .done = done, .arg = arg };
 	w->pending++;
 	(void)pthread_mutex_lock(&w->mutex);
 	*w->last = job;
@@ -157,12 +179,8 @@ bool ls_worker_stop(struct ls_worker **worker, int64_t wait_ms)
 	if (!over)
 		return false;
 	(void)pthread_join(w->thread, NULL);
-	while (w->first) {
-		struct job *next = w->first->next;
-
-		free(w->first);
-		w->first = next;
-	}
+	jobs_free(w->first);
+	jobs_free(w->ended_first);
 	(void)pthread_mutex_destroy(&w->mutex);
 	(void)pthread_cond_destroy(&w->wake);
 	(void)pthread_cond_destroy(&w->ended);

@@ -25,8 +25,8 @@ int ls_worker_pending(const struct ls_worker *worker);
 int64_t ls_worker_silent_ms(struct ls_worker *worker);
 void ls_worker_alive(struct ls_worker *worker);
 /* Waits for the running job for at most wait_ms and ends the thread; jobs that had not begun are
- * dropped. False: it did not end in time; the process should exit without touching what the job
- * uses. */
+ * dropped, and so are answers: the loop must not run any more. False: it did not end in time; the
+ * process should exit without touching what the job uses. */
 bool ls_worker_stop(struct ls_worker **worker, int64_t wait_ms);
 
 #endif
