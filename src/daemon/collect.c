@@ -15,6 +15,7 @@ struct intake_job {
 	bool last_chance;
 	bool has_cert;
 	char *fault;
+	bool unread;
 	enum ls_dropin_verdict verdict;
 	enum ls_event event;
 	int priority;
@@ -180,7 +181,10 @@ static void look_at(struct intake_job *job)
 	if (job->fault) {
 		LS_CLEANUP(ls_free_str) char *reason = ls_strdup(job->fault);
 
-		refuse(job, reason);
+		if (job->unread)
+			wait_for(job, ls_format("drop-in '%s' waits: %s", set->component, reason));
+		else
+			refuse(job, reason);
 		return;
 	}
 	if (!ls_state_component(&a->tip, ls_component_alias(set->component))) {
@@ -274,6 +278,7 @@ static void post(struct ls_daemon *d, const struct ls_dropin_offer *offer)
 	job->last_chance = offer->last_chance;
 	job->has_cert = offer->cert_name != NULL;
 	job->fault = offer->fault ? ls_strdup(offer->fault) : NULL;
+	job->unread = offer->unread;
 	job->change.kind = LS_CHANGE_DROP_IN;
 	ls_change_file_set(&set->cert, offer->cert_name ? offer->cert_name : "certificate",
 		offer->cert.data ? offer->cert : empty);

@@ -317,6 +317,7 @@ static enum ls_code begin(struct ls_agent *a, const struct ls_store_view *view,
 	struct ls_rotation rotation = { 0 };
 	struct ls_commit_id id;
 
+	a->tidied = a->own_fault = false;
 	describe(a, view, candidate, author, &about);
 	LS_TRY(ls_history_compose(
 		a->history, &candidate->state, &about, &a->identity.signer, &id, &pack, err));
@@ -331,11 +332,10 @@ static enum ls_code begin(struct ls_agent *a, const struct ls_store_view *view,
 	rotation.participants = about.participants;
 	rotation.began_at_s = about.time_s;
 	rotation.vote_deadline_s = about.time_s + candidate->state.settings.timeout_s;
-	a->tidied = a->own_fault = false;
 	return ls_store_begin(a->store, &rotation, err);
 }
 
-/* A step failed. Undecided, the rotation is taken back, or it would be carried on by the next timer
+/* A step failed; begin too may have moved the record before it did. Undecided, the rotation is taken back, or it would be carried on by the next timer
  * although the caller was told that it failed; when that fails too, the caller is told so. */
 static enum ls_code broke_off(
 	struct ls_agent *a, const char *nonce, enum ls_code code, struct ls_err *err)

@@ -87,6 +87,28 @@ enum ls_code ls_packs_objects(const struct ls_history *history, const char *idx_
 	return LS_OK;
 }
 
+/* The process died, or the disk failed, between the two renames of accept or of a merge, or the two
+ * unlinks of discard or tidy. */
+enum ls_code ls_packs_clean_halves(int fd, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+
+	LS_TRY(ls_dir_list(fd, NAMES_MAX, &names, err));
+	for (size_t i = 0; names && names[i]; i++) {
+		bool is_pack = ls_has_suffix(names[i], ".pack");
+		LS_CLEANUP(ls_free_str) char *other = NULL;
+
+		if (!ls_has_prefix(names[i], "pack-") ||
+			(!is_pack && !ls_has_suffix(names[i], ".idx")))
+			continue;
+		other = is_pack ? ls_format("%.*s.idx", (int)strlen(names[i]) - 5, names[i])
+				: ls_format("%.*s.pack", (int)strlen(names[i]) - 4, names[i]);
+		if (!ls_file_exists(fd, other))
+			LS_TRY(ls_file_remove(fd, names[i], err));
+	}
+	return LS_OK;
+}
+
 /* ---- accept ---- */
 
 static void indexer_free(git_indexer **indexer)
@@ -127,8 +149,13 @@ enum ls_code ls_history_accept(struct ls_history *history, const struct ls_commi
 		rc = git_indexer_append(indexer, pack.data, pack.len, &progress);
 	if (rc == 0)
 		rc = git_indexer_commit(indexer, &progress);
-	if (rc < 0)
-		return ls_repo_fail(err, rc, "accept the pack of commit %.12s", id->hex);
+	if (rc < 0) {
+		enum ls_code code =
+			ls_repo_fail(err, rc, "accept the pack of commit %.12s", id->hex);
+
+		LS_IGNORE(ls_packs_clean_halves(fd, NULL)); /* an index alone is damage to every verify */
+		return code;
+	}
 	idx_name = ls_format("pack-%s.idx", git_indexer_name(indexer));
 	if (!pack_has_commit(history, idx_name, &oid)) {
 		/* Whoever wrote this to the store must not make us drop a pack that we had. */
@@ -269,28 +296,6 @@ static enum ls_code clean_dir(
 	return LS_OK;
 }
 
-/* One half of a pack: the process died between the two renames of accept, or the two unlinks of
- * discard or tidy. */
-static enum ls_code clean_halves(int fd, struct ls_err *err)
-{
-	LS_CLEANUP(ls_free_strv) char **names = NULL;
-
-	LS_TRY(ls_dir_list(fd, NAMES_MAX, &names, err));
-	for (size_t i = 0; names && names[i]; i++) {
-		bool is_pack = ls_has_suffix(names[i], ".pack");
-		LS_CLEANUP(ls_free_str) char *other = NULL;
-
-		if (!ls_has_prefix(names[i], "pack-") ||
-			(!is_pack && !ls_has_suffix(names[i], ".idx")))
-			continue;
-		other = is_pack ? ls_format("%.*s.idx", (int)strlen(names[i]) - 5, names[i])
-				: ls_format("%.*s.pack", (int)strlen(names[i]) - 4, names[i]);
-		if (!ls_file_exists(fd, other))
-			LS_TRY(ls_file_remove(fd, names[i], err));
-	}
-	return LS_OK;
-}
-
 enum ls_code ls_history_clean(struct ls_history *history, struct ls_err *err)
 {
 	LS_CLEANUP(ls_fd_close) int top = -1, packs = -1;
@@ -300,7 +305,7 @@ enum ls_code ls_history_clean(struct ls_history *history, struct ls_err *err)
 	LS_TRY(clean_dir(top, "refs", is_lock, 8, err));
 	LS_TRY(clean_dir(top, "objects", is_temporary, 2, err));
 	LS_TRY(ls_repo_dir(history, "objects/pack", &packs, err));
-	LS_TRY(clean_halves(packs, err));
+	LS_TRY(ls_packs_clean_halves(packs, err));
 	LS_TRY(ls_dir_sync(packs, err));
 	return ls_repo_reopen(history, err);
 }

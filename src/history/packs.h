@@ -19,4 +19,7 @@ LS_CHECK enum ls_code ls_packs_remove(
 LS_CHECK enum ls_code ls_packs_objects(const struct ls_history *history, const char *idx_name,
 	git_oid **out, size_t *out_count, struct ls_err *err);
 
+/* Removes an index without its pack, and a pack without its index, in objects/pack. */
+LS_CHECK enum ls_code ls_packs_clean_halves(int fd, struct ls_err *err);
+
 #endif

@@ -134,8 +134,12 @@ static enum ls_code merge(struct ls_history *history, int fd, const struct packs
 		return ls_repo_fail(err, rc, "merge packs");
 	LS_TRY(insert_all(history, packs, count, builder, err));
 	rc = git_packbuilder_write(builder, path, 0, NULL, NULL);
-	if (rc < 0)
-		return ls_repo_fail(err, rc, "merge packs");
+	if (rc < 0) {
+		enum ls_code code = ls_repo_fail(err, rc, "merge packs");
+
+		LS_IGNORE(ls_packs_clean_halves(fd, NULL)); /* the next start does it too */
+		return code;
+	}
 	/* The new pack is synced by now, as accept's is. */
 	idx_name = ls_format("pack-%s.idx", git_packbuilder_name(builder));
 	LS_TRY(check_merged(history, packs, count, idx_name, err));

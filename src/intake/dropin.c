@@ -34,6 +34,7 @@ struct part {
 	char *file_name;
 	struct ls_secret bytes;
 	char *fault;
+	bool unread; /* the fault is this machine's (EIO, EACCES): each scan tries again */
 	struct seen seen;
 	int fd; /* of a captured live file: its writer may not be done yet */
 };
@@ -220,7 +221,8 @@ static void take_file(struct ls_dropin *d, int dir_fd, const char *name, int64_t
 	struct part *part;
 	struct stat st;
 	struct seen seen;
-	bool ours = parse_name(name, component, &half);
+	bool ours = parse_name(name, component, &half), known;
+	enum ls_code code;
 
 	if (name[0] == '.' || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return;
@@ -230,22 +232,28 @@ static void take_file(struct ls_dropin *d, int dir_fd, const char *name, int64_t
 	part = &slot->parts[half];
 	seen = seen_of(&st);
 	part->present_in_scan = true;
-	if (part->there && same_seen(&part->seen, &seen))
+	known = part->there && same_seen(&part->seen, &seen);
+	if (known && !part->unread)
 		return;
-	touched(slot, now_ms);
+	if (!known)
+		touched(slot, now_ms);
 	part_clear(part);
 	part->there = part->present_in_scan = true;
 	part->file_name = ls_strdup(name);
 	part->seen = seen;
-	if (!ours)
+	if (!ours) {
 		part->fault = ls_format("'%s': the name is none of <component>_cert.pem, "
 					"<component>_key.pem, <component>.pem",
 			component + 1);
-	else if (ls_file_read_untrusted(
-			 dir_fd, name, d->settings.bytes_max, false, &bytes, NULL, &err) != LS_OK)
-		part->fault = ls_strdup(err.text);
-	else
+		return;
+	}
+	code = ls_file_read_untrusted(
+		dir_fd, name, d->settings.bytes_max, false, &bytes, NULL, &err);
+	if (code == LS_OK)
 		ls_secret_set(&part->bytes, ls_buf_bytes(&bytes));
+	else
+		part->fault = ls_strdup(err.text);
+	part->unread = code != LS_OK && code != LS_E_REFUSED;
 	if (bytes.data)
 		ls_wipe(bytes.data, bytes.cap);
 }
@@ -381,9 +389,14 @@ static void fill_offer(const struct ls_dropin *d, const struct slot *slot, int64
 		out->key = ls_secret_bytes(&key->bytes);
 		out->key_name = key->file_name;
 	}
-	for (int i = 0; i < HALF_COUNT; i++)
-		if (slot->parts[i].fault)
-			out->fault = slot->parts[i].fault;
+	for (int i = 0; i < HALF_COUNT; i++) {
+		const struct part *part = &slot->parts[i];
+
+		if (!part->fault || (out->fault && part->unread))
+			continue;
+		out->fault = part->fault;
+		out->unread = part->unread;
+	}
 }
 
 bool ls_dropin_next(struct ls_dropin *d, int64_t now_ms, struct ls_dropin_offer *out)

@@ -38,6 +38,7 @@ struct ls_dropin_offer {
 	const char *cert_name; /* for messages */
 	const char *key_name;
 	const char *fault; /* the file itself is not acceptable: why; else NULL */
+	bool unread;       /* the fault is this machine's, not the file's */
 	bool last_chance;  /* patience is over: what is still incomplete is refused */
 };
 
