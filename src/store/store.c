@@ -86,7 +86,7 @@ enum ls_code ls_store_drop_wraps(struct ls_store *store, int64_t epoch, struct l
 
 enum ls_code ls_store_tidy(struct ls_store *store, struct ls_err *err)
 {
-	return store->ops->tidy(store, err);
+	return store->ops->tidy ? store->ops->tidy(store, err) : LS_OK;
 }
 
 int ls_store_watch_fd(struct ls_store *store)

@@ -112,6 +112,7 @@ struct ls_store_ops {
 	enum ls_code (*get_wrap)(struct ls_store *store, int64_t epoch, const char *node,
 		struct ls_buf *out_pem, struct ls_err *err);
 	enum ls_code (*drop_wraps)(struct ls_store *store, int64_t epoch, struct ls_err *err);
+	/* NULL: nothing is ever left */
 	enum ls_code (*tidy)(struct ls_store *store, struct ls_err *err);
 	int (*watch_fd)(struct ls_store *store);
 };
