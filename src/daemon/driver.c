@@ -335,8 +335,9 @@ static enum ls_code begin(struct ls_agent *a, const struct ls_store_view *view,
 	return ls_store_begin(a->store, &rotation, err);
 }
 
-/* A step failed; begin too may have moved the record before it did. Undecided, the rotation is taken back, or it would be carried on by the next timer
- * although the caller was told that it failed; when that fails too, the caller is told so. */
+/* A step failed; begin too may have moved the record before it did. Undecided, the rotation is
+ * taken back, or it would be carried on by the next timer although the caller was told that it
+ * failed; when that fails too, the caller is told so. */
 static enum ls_code broke_off(
 	struct ls_agent *a, const char *nonce, enum ls_code code, struct ls_err *err)
 {

@@ -153,7 +153,8 @@ enum ls_code ls_history_accept(struct ls_history *history, const struct ls_commi
 		enum ls_code code =
 			ls_repo_fail(err, rc, "accept the pack of commit %.12s", id->hex);
 
-		LS_IGNORE(ls_packs_clean_halves(fd, NULL)); /* an index alone is damage to every verify */
+		LS_IGNORE(ls_packs_clean_halves(
+			fd, NULL)); /* an index alone is damage to every verify */
 		return code;
 	}
 	idx_name = ls_format("pack-%s.idx", git_indexer_name(indexer));
