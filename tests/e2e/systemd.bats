@@ -58,7 +58,7 @@ no_drop_in() {
 
 @test "before init it is up and says what it waits for; init makes it ready, without an error" {
 	m systemctl start lockstepd
-	says 'waiting for lockstep init'
+	says 'waiting: *not initialised*'
 	m lockstep init --cluster prod --fqdn prod.example.com --node n1
 	until_ 5 says ready
 	active
