@@ -185,13 +185,17 @@ int ls_cli_history_verify(struct ls_cli *cli, const struct ls_cli_verb *verb, in
 	} else {
 		code = ls_cli_ask(cli, "GET", "/v1/verify", (struct ls_bytes){ 0 }, &answer, &err);
 	}
+	if (code == LS_E_REFUSED) /* what does not hold is damage here: nobody asked for a change */
+		err.code = LS_E_DAMAGED;
 	if (code != LS_OK)
 		return ls_cli_fail(cli, &err);
 	if (ls_cli_json(cli, answer))
 		return 0;
 	if (!cli->quiet)
-		printf("%lld generations hold: signatures, parents, trees, objects (head %.10s)\n",
+		printf("%lld generation%s: signatures, parents, trees, objects (head %.10s)\n",
 			(long long)json_integer_value(json_object_get(answer, "generations")),
+			json_integer_value(json_object_get(answer, "generations")) == 1 ? " holds"
+											: "s hold",
 			ls_cli_text(answer, "head"));
 	json_decref(answer);
 	return 0;

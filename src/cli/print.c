@@ -88,8 +88,9 @@ static int width_of(const char *text)
 }
 
 /* Cuts to `room` characters, the last one then being an ellipsis. */
-static void cut_to(char *text, int room)
+static void cut_to(char **cell, int room)
 {
+	char *text = *cell;
 	int n = 0;
 
 	if (room < 2 || width_of(text) <= room)
@@ -97,10 +98,9 @@ static void cut_to(char *text, int room)
 	for (char *at = text; *at; at++) {
 		n += ((unsigned char)*at & 0xc0) != 0x80;
 		if (n == room) {
-			if (strlen(at) >= 3)
-				memcpy(at, "…", 4);
-			else
-				*at = '\0';
+			*at = '\0';
+			*cell = ls_format("%s…", text);
+			free(text);
 			return;
 		}
 	}
@@ -118,7 +118,7 @@ void ls_table_print(struct ls_table **table, FILE *to)
 	for (size_t c = 0; c + 1 < t->columns; c++)
 		before += widths[c] + 2;
 	for (size_t r = 0; r < t->count; r++) {
-		cut_to(t->rows[r].cells[t->columns - 1], ls_cli_columns() - before);
+		cut_to(&t->rows[r].cells[t->columns - 1], ls_cli_columns() - before);
 		for (size_t c = 0; c < t->columns; c++) {
 			char *cell = t->rows[r].cells[c];
 

@@ -82,6 +82,7 @@ static enum ls_code open_all(struct open_job *job)
 	LS_TRY(ls_agent_open(root, config, true, &job->agent, &job->err));
 	job->agent->generate = ls_daemon_generate;
 	LS_TRY(reconcile(job, job->agent));
+	LS_TRY(ls_dir_make(d->paths.incoming, 0700, &job->err)); /* a restored node has none */
 	LS_TRY(ls_agent_open(root, config, false, &job->reader, &job->err));
 	LS_TRY(ls_live_open(d->paths.certs, &job->live, &job->err));
 	return present_plan(job->agent, &job->plan, NULL, &job->err);

@@ -9,6 +9,8 @@
 #include "node/serve.h"
 
 #define PROBE_MS 2000
+/* How a report's warning begins that makes a change degraded. */
+#define RELOAD_FAILED "reload of "
 /* A reader that opened the earlier directory gets this long to read what is in it. */
 #define EARLIER_GRACE_S 10
 
@@ -341,9 +343,9 @@ static void do_reload(struct ls_agent *a, const struct ls_store_view *view)
 		about.dir = present;
 		if (ls_reload_run(service, &about, &warning, &err) != LS_OK) {
 			LS_CLEANUP(ls_free_str)
-			char *line =
-				ls_format("reload of %s failed: %s%s%s%s", p->changed[i], err.text,
-					err.hint[0] ? " (" : "", err.hint, err.hint[0] ? ")" : "");
+			char *line = ls_format(RELOAD_FAILED "%s failed: %s%s%s%s", p->changed[i],
+				err.text, err.hint[0] ? " (" : "", err.hint,
+				err.hint[0] ? ")" : "");
 
 			ls_strv_add(&p->warnings, line);
 			p->reloaded = LS_DONE_BADLY;
@@ -436,9 +438,18 @@ static char *bad_reasons(const struct ls_rotation *r)
 {
 	struct ls_buf why = { 0 };
 
-	for (size_t i = 0; i < r->report_count; i++)
-		if (!r->reports[i].good)
-			ls_buf_printf(&why, "%s%s", why.len ? "; " : "", r->reports[i].reason);
+	for (size_t i = 0; i < r->report_count; i++) {
+		const struct ls_report *report = &r->reports[i];
+
+		if (report->good)
+			continue;
+		/* A reload that failed is why the endpoint does not show the change. */
+		for (size_t k = 0; k < ls_strv_count(report->warnings); k++)
+			if (ls_has_prefix(report->warnings[k], RELOAD_FAILED))
+				ls_buf_printf(
+					&why, "%s%s", why.len ? "; " : "", report->warnings[k]);
+		ls_buf_printf(&why, "%s%s", why.len ? "; " : "", report->reason);
+	}
 	return ls_buf_take(&why);
 }
 
@@ -493,10 +504,11 @@ static enum ls_code do_close(
 			const char *line = r->reports[i].warnings[k];
 
 			ls_strv_add(&warnings, line);
-			if (!ls_has_prefix(line, "reload of "))
+			if (!ls_has_prefix(line, RELOAD_FAILED))
 				continue;
 			reload_failed = true;
-			ls_buf_printf(&text, "%s%s", text.len ? "; " : "", line);
+			if (r->reports[i].good) /* of a bad one it is in `why` */
+				ls_buf_printf(&text, "%s%s", text.len ? "; " : "", line);
 		}
 	}
 	for (size_t i = 0; i < ls_strv_count(r->participants); i++)
