@@ -368,6 +368,14 @@ static void drop_all_components(struct ls_state *state)
 	state->component_count = 0;
 }
 
+/* Member by member: the bytes between them are nobody's. */
+static bool same_settings(const struct ls_settings *x, const struct ls_settings *y)
+{
+	return x->require_all == y->require_all && x->away_after_s == y->away_after_s &&
+	       x->vote_s == y->vote_s && x->served_s == y->served_s &&
+	       x->timeout_s == y->timeout_s && x->rollback == y->rollback;
+}
+
 enum ls_code ls_candidate_rollback(const struct ls_candidate_context *c,
 	const struct ls_state *earlier, const struct ls_generation *about, struct ls_candidate *out,
 	struct ls_err *err)
@@ -385,8 +393,7 @@ enum ls_code ls_candidate_rollback(const struct ls_candidate_context *c,
 	for (size_t i = 0; i < c->tip->pending_count; i++)
 		if (!ls_state_component(earlier, c->tip->pendings[i].name))
 			ls_state_drop_pending(&made.state, c->tip->pendings[i].name);
-	made.unchanged = !made.components && memcmp(&made.state.settings, &c->tip->settings,
-						     sizeof made.state.settings) == 0;
+	made.unchanged = !made.components && same_settings(&made.state.settings, &c->tip->settings);
 	made.cause = ls_strdup("rollback");
 	made.subject = ls_format("go back to generation %lld", (long long)about->generation);
 	made.restores = about->commit;
