@@ -267,6 +267,11 @@ static void intake_done(void *arg)
 	ls_daemon_look(d);
 }
 
+static void intake_drop(void *arg)
+{
+	job_free(arg);
+}
+
 static void post(struct ls_daemon *d, const struct ls_dropin_offer *offer)
 {
 	struct intake_job *job = ls_alloc(1, sizeof *job);
@@ -286,7 +291,7 @@ static void post(struct ls_daemon *d, const struct ls_dropin_offer *offer)
 		(!offer->cert_name || strcmp(offer->cert_name, offer->key_name) != 0))
 		ls_change_file_set(&set->key, offer->key_name, offer->key);
 	d->intake_busy = true;
-	ls_worker_post(d->writer, intake_work, intake_done, job);
+	ls_worker_post(d->writer, intake_work, intake_done, intake_drop, job);
 }
 
 void ls_daemon_collect(struct ls_daemon *d)

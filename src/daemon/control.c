@@ -92,13 +92,40 @@ struct change_job {
 	json_t *answer;
 	struct ls_err err;
 	enum ls_code code;
-	bool detached; /* answered already */
+	bool detached;               /* answered already */
+	struct progress_note *notes; /* all that were sent; the worker adds, the end frees */
 };
 
 struct progress_note {
+	struct progress_note *next;
 	struct change_job *job;
 	char *line;
 };
+
+static void change_free(struct change_job *job)
+{
+	while (job->notes) {
+		struct progress_note *note = job->notes;
+
+		job->notes = note->next;
+		free(note->line);
+		free(note);
+	}
+	json_decref(job->answer);
+	ls_change_done(&job->change);
+	ls_author_done(&job->author);
+	free(job);
+}
+
+/* The daemon stops: the server is gone, so ending the request only frees it. */
+static void change_drop(void *arg)
+{
+	struct change_job *job = arg;
+
+	if (!job->detached)
+		ls_request_stream_end(job->req);
+	change_free(job);
+}
 
 static void send_line(struct ls_request *req, json_t *json)
 {
@@ -121,8 +148,6 @@ static void progress_main(void *arg)
 			note->job->detached = true;
 		}
 	}
-	free(note->line);
-	free(note);
 }
 
 /* Worker thread. */
@@ -137,6 +162,8 @@ static void on_progress(void *arg, const char *phase, const char *step, int64_t 
 	atomic_store(&job->d->rotating, true);
 	ls_worker_alive(job->d->writer);
 	note->job = job;
+	note->next = job->notes;
+	job->notes = note;
 	note->line = json_dumps(json, JSON_COMPACT);
 	json_decref(json);
 	ls_loop_post(job->d->loop, progress_main,
@@ -226,10 +253,7 @@ static void change_done(void *arg)
 		send_line(job->req, line);
 		ls_request_stream_end(job->req);
 	}
-	json_decref(job->answer);
-	ls_change_done(&job->change);
-	ls_author_done(&job->author);
-	free(job);
+	change_free(job);
 	ls_source_arm(d->reconcile_timer, 0); /* tidies; the caller need not wait for that */
 	ls_daemon_look(d);
 }
@@ -258,7 +282,7 @@ static void post_change(struct ls_daemon *d, struct ls_request *req)
 	ls_author_of(ls_request_peer(req)->uid, d->agent->identity.node, &job->author);
 	d->change_queued = true;
 	ls_request_stream_start(req, LINES_TYPE);
-	ls_worker_post(d->writer, change_work, change_done, job);
+	ls_worker_post(d->writer, change_work, change_done, change_drop, job);
 }
 
 /* What is looked at. */
@@ -330,6 +354,15 @@ static void look_work(void *arg)
 	}
 }
 
+static void look_free(struct look_job *job)
+{
+	json_decref(job->answer);
+	ls_free_strv(&job->problems);
+	ls_buf_done(&job->body);
+	free(job->name);
+	free(job);
+}
+
 static void look_done(void *arg)
 {
 	struct look_job *job = arg;
@@ -338,11 +371,15 @@ static void look_done(void *arg)
 		reply_json(job->req, 200, LS_TAKE(job->answer));
 	else
 		reply_error(job->req, &job->err);
-	json_decref(job->answer);
-	ls_free_strv(&job->problems);
-	ls_buf_done(&job->body);
-	free(job->name);
-	free(job);
+	look_free(job);
+}
+
+static void look_drop(void *arg)
+{
+	struct look_job *job = arg;
+
+	ls_request_reply(job->req, 503, JSON_TYPE, (struct ls_bytes){ "", 0 });
+	look_free(job);
 }
 
 static char **problems_of(struct ls_daemon *d)
@@ -379,7 +416,7 @@ static void post_look(struct ls_daemon *d, struct ls_request *req, enum look loo
 		job->problems = problems_of(d);
 	if (look == LOOK_ESCROW)
 		ls_buf_add_bytes(&job->body, ls_request_body(req));
-	ls_worker_post(d->reader, look_work, look_done, job);
+	ls_worker_post(d->reader, look_work, look_done, look_drop, job);
 }
 
 static void route_get(struct ls_daemon *d, struct ls_request *req, const char *path)

@@ -35,6 +35,17 @@ static void open_job_free(struct open_job *job)
 	free(job);
 }
 
+static void open_drop(void *arg)
+{
+	struct open_job *job = arg;
+
+	ls_agent_free(&job->agent);
+	ls_agent_free(&job->reader);
+	ls_live_free(&job->live);
+	ls_live_plan_free(&job->plan);
+	open_job_free(job);
+}
+
 /* A rotation that was cut short (a crash, a full disk) ends here, with nobody to tell but the
  * journal. */
 static enum ls_code reconcile(struct open_job *job, struct ls_agent *a)
@@ -209,7 +220,7 @@ void ls_daemon_open(struct ls_daemon *d)
 	job = ls_alloc(1, sizeof *job);
 	job->d = d;
 	d->opening = true;
-	ls_worker_post(d->writer, open_work, open_done, job);
+	ls_worker_post(d->writer, open_work, open_done, open_drop, job);
 }
 
 /* Templates that bring a new component. */
@@ -233,6 +244,14 @@ static void adopt_work(void *arg)
 	job->code = ls_command_change(job->d->agent, &change, &author, &job->answer, &job->err);
 	ls_daemon_rotation_end(job->d);
 	ls_author_done(&author);
+}
+
+static void adopt_drop(void *arg)
+{
+	struct adopt_job *job = arg;
+
+	json_decref(job->answer);
+	free(job);
 }
 
 static void adopt_done(void *arg)
@@ -260,7 +279,7 @@ static void adopt_templates(struct ls_daemon *d)
 	struct adopt_job *job = ls_alloc(1, sizeof *job);
 
 	job->d = d;
-	ls_worker_post(d->writer, adopt_work, adopt_done, job);
+	ls_worker_post(d->writer, adopt_work, adopt_done, adopt_drop, job);
 }
 
 /* SIGHUP. */
@@ -331,7 +350,7 @@ void ls_daemon_reload(struct ls_daemon *d)
 	ls_systemd_notify(state);
 	job = ls_alloc(1, sizeof *job);
 	job->d = d;
-	ls_worker_post(d->writer, reload_work, reload_done, job);
+	ls_worker_post(d->writer, reload_work, reload_done, free, job);
 }
 
 /* The timer: looks whatever events said. */
@@ -379,5 +398,5 @@ void ls_daemon_reconcile(struct ls_daemon *d)
 	}
 	job = ls_alloc(1, sizeof *job);
 	job->d = d;
-	ls_worker_post(d->writer, reconcile_work, reconcile_done, job);
+	ls_worker_post(d->writer, reconcile_work, reconcile_done, open_drop, job);
 }

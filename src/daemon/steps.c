@@ -322,6 +322,32 @@ static enum ls_code do_activate(
 	return code;
 }
 
+static bool was_in_order(const struct ls_progress *p, const char *component, const char *endpoint)
+{
+	LS_CLEANUP(ls_free_str) char *line = ls_format("%s %s=ok", component, endpoint);
+
+	return ls_strv_has(p->baseline, line);
+}
+
+/* A service that was down before the change cannot take it, and that is no fault of the change
+ * (DESIGN 9). */
+static void note_reload_failure(
+	struct ls_progress *p, const struct ls_service *service, const struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_str) char *line = NULL;
+	bool down = service->serve_count > 0;
+
+	for (size_t k = 0; k < service->serve_count; k++)
+		if (was_in_order(p, service->component, service->serves[k].endpoint))
+			down = false;
+	line = ls_format("%s%s failed: %s%s%s%s",
+		down ? "not serving before, and reload of " : RELOAD_FAILED, service->component,
+		err->text, err->hint[0] ? " (" : "", err->hint, err->hint[0] ? ")" : "");
+	ls_strv_add(&p->warnings, line);
+	if (!down)
+		p->reloaded = LS_DONE_BADLY;
+}
+
 static void do_reload(struct ls_agent *a, const struct ls_store_view *view)
 {
 	struct ls_progress *p = &a->progress;
@@ -341,25 +367,11 @@ static void do_reload(struct ls_agent *a, const struct ls_store_view *view)
 			continue;
 		about_component(a, view, p->changed[i], present, old_sha, new_sha, &about);
 		about.dir = present;
-		if (ls_reload_run(service, &about, &warning, &err) != LS_OK) {
-			LS_CLEANUP(ls_free_str)
-			char *line = ls_format(RELOAD_FAILED "%s failed: %s%s%s%s", p->changed[i],
-				err.text, err.hint[0] ? " (" : "", err.hint,
-				err.hint[0] ? ")" : "");
-
-			ls_strv_add(&p->warnings, line);
-			p->reloaded = LS_DONE_BADLY;
-		}
+		if (ls_reload_run(service, &about, &warning, &err) != LS_OK)
+			note_reload_failure(p, service, &err);
 		if (warning)
 			ls_strv_add(&p->warnings, warning);
 	}
-}
-
-static bool was_in_order(const struct ls_progress *p, const char *component, const char *endpoint)
-{
-	LS_CLEANUP(ls_free_str) char *line = ls_format("%s %s=ok", component, endpoint);
-
-	return ls_strv_has(p->baseline, line);
 }
 
 /* Endpoints that were down or wrong before cannot cause a rollback; they are looked at once and

@@ -14,6 +14,7 @@ struct job {
 	struct job *next;
 	void (*work)(void *arg);
 	void (*done)(void *arg);
+	void (*drop)(void *arg);
 	void *arg;
 };
 
@@ -52,6 +53,8 @@ static void jobs_free(struct job *job)
 	while (job) {
 		struct job *next = job->next;
 
+		if (job->drop)
+			job->drop(job->arg);
 		free(job);
 		job = next;
 	}
@@ -123,12 +126,12 @@ enum ls_code ls_worker_new(
 	return LS_OK;
 }
 
-void ls_worker_post(
-	struct ls_worker *w, void (*work)(void *arg), void (*done)(void *arg), void *arg)
+void ls_worker_post(struct ls_worker *w, void (*work)(void *arg), void (*done)(void *arg),
+	void (*drop)(void *arg), void *arg)
 {
 	struct job *job = ls_alloc(1, sizeof *job);
 
-	*job = (struct job){ .work = work, .done = done, .arg = arg };
+	*job = (struct job){ .work = work, .done = done, .drop = drop, .arg = arg };
 	w->pending++;
 	(void)pthread_mutex_lock(&w->mutex);
 	*w->last = job;

@@ -16,8 +16,9 @@ struct ls_worker;
 
 LS_CHECK enum ls_code ls_worker_new(
 	struct ls_loop *loop, const char *name, struct ls_worker **out, struct ls_err *err);
-void ls_worker_post(
-	struct ls_worker *worker, void (*work)(void *arg), void (*done)(void *arg), void *arg);
+/* `drop` (may be NULL) frees arg in place of `done` when the worker is stopped before that. */
+void ls_worker_post(struct ls_worker *worker, void (*work)(void *arg), void (*done)(void *arg),
+	void (*drop)(void *arg), void *arg);
 /* Jobs posted and not yet done. */
 int ls_worker_pending(const struct ls_worker *worker);
 /* Milliseconds for which the present job has shown no sign of life; 0 when idle. `alive` is that

@@ -17,7 +17,7 @@
 /* What the command itself wrote is in the pipe when it ends; a background child of it may hold the
  * pipe open for ever. */
 #define DRAIN_MS 100
-#define LAST_LINE_MAX 200
+#define LAST_LINES_MAX 400
 
 struct run {
 	pid_t pid;
@@ -369,28 +369,40 @@ enum ls_code ls_process_run(
 	return LS_OK;
 }
 
-/* The last line with something in it, as far as it is plain ASCII: it goes to logs. */
-static void last_line(struct ls_bytes output, char out[LAST_LINE_MAX + 1])
+/* The two last lines with something in them, joined by "; ": checkers often say what is wrong first
+ * and that it is wrong last. As far as it is plain ASCII: it goes to logs. */
+static void last_lines(struct ls_bytes output, char out[LAST_LINES_MAX + 1])
 {
 	const char *text = output.data;
 	size_t end = output.len, start, n = 0;
+	int newlines = 0;
 
 	while (end > 0 && strchr(" \t\r\n", text[end - 1])) /* strchr matches NUL too */
 		end--;
-	for (start = end; start > 0 && text[start - 1] != '\n'; start--)
-		continue;
-	for (; start < end && n < LAST_LINE_MAX; start++)
-		out[n++] = text[start] >= 0x20 && text[start] < 0x7f ? text[start] : '?';
+	for (start = end; start > 0; start--)
+		if (text[start - 1] == '\n' && ++newlines == 2)
+			break;
+	while (start < end && strchr(" \t\r\n", text[start]))
+		start++;
+	for (; start < end && n < LAST_LINES_MAX - 1; start++) {
+		if (text[start] == '\r' || (text[start] == '\n' && n > 0 && out[n - 1] == ' '))
+			continue;
+		if (text[start] == '\n')
+			out[n++] = ';';
+		out[n++] = text[start] == '\n'                         ? ' '
+			   : text[start] >= 0x20 && text[start] < 0x7f ? text[start]
+								       : '?';
+	}
 	out[n] = '\0';
 }
 
 enum ls_code ls_process_check(
 	const char *name, const struct ls_process_result *result, struct ls_err *err)
 {
-	char line[LAST_LINE_MAX + 1];
+	char line[LAST_LINES_MAX + 1];
 	const char *sep;
 
-	last_line(ls_secret_bytes(&result->output), line);
+	last_lines(ls_secret_bytes(&result->output), line);
 	sep = line[0] ? ": " : "";
 	if (result->timed_out)
 		return LS_FAIL(err, LS_E_FAILED, "%s did not end in time and was stopped%s%s", name,

@@ -40,8 +40,8 @@ void ls_process_result_done(struct ls_process_result *result);
  * be started. */
 LS_CHECK enum ls_code ls_process_run(
 	const struct ls_process *process, struct ls_process_result *out, struct ls_err *err);
-/* LS_E_FAILED with the last line of the output (printable, 200 characters at most) unless it ended
- * with status 0. */
+/* LS_E_FAILED with the two last lines of the output (printable, 400 characters at most) unless it
+ * ended with status 0. */
 LS_CHECK enum ls_code ls_process_check(
 	const char *name, const struct ls_process_result *result, struct ls_err *err);
 

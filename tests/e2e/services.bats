@@ -234,12 +234,21 @@ as_fqdn() {
 	[[ $output == *"$REDIS"* ]]
 }
 
+@test "a service that is down cannot fail a change by not reloading, and what it serves later is right" {
+	with_redis "( { exec = [ \"/bin/false\" ]; } )"
+	stop redis
+	run -0 --separate-stderr set_pair proxy a
+	[[ $stderr == *"not serving before"* ]]
+	[ "$(json status | jq -r .last.result)" = done ]
+}
+
 @test "validate sees the staged files at the live paths, and its no changes nothing" {
 	with_nginx
 	state_of_files >"$T/before"
 	echo nonsense >>"$T/nginx.conf"
 	run -3 --separate-stderr set_pair cm a
 	[[ $stderr == "lockstep: "*validate*nginx* ]]
+	[[ $stderr == *nonsense*"test failed"* ]]
 	state_of_files | diff "$T/before" -
 	serves "$CM" "$CERTS/cm_cert.pem"
 	[ "$(causes)" = init ]

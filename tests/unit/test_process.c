@@ -208,15 +208,15 @@ START_TEST(it_works_in_a_program_without_standard_streams)
 }
 END_TEST
 
-START_TEST(the_last_line_is_made_safe_for_logs)
+START_TEST(the_last_lines_are_made_safe_for_logs)
 {
 	ck_ok(shell("printf 'first\\nsecond \\033[2J \\200\\n \\n\\n'; exit 1",
 		(struct ls_bytes){ 0 }, 20000));
 	ck_code(ls_process_check("hook", &result, &err), LS_E_FAILED);
-	ck_assert_str_eq(err.text, "hook ended with status 1: second ?[2J ?");
+	ck_assert_str_eq(err.text, "hook ended with status 1: first; second ?[2J ?");
 	ck_ok(shell("head -c 900 /dev/zero | tr '\\0' x; exit 1", (struct ls_bytes){ 0 }, 20000));
 	ck_code(ls_process_check("hook", &result, &err), LS_E_FAILED);
-	ck_assert_uint_eq(strlen(err.text), strlen("hook ended with status 1: ") + 200);
+	ck_assert_uint_eq(strlen(err.text), strlen("hook ended with status 1: ") + 399);
 }
 END_TEST
 
@@ -267,5 +267,5 @@ LS_TEST_MAIN_FIXTURE("process", setup, teardown, status_and_output_come_back,
 	the_time_limit_ends_the_whole_group, who_ignores_the_polite_signal_is_killed,
 	a_grandchild_that_keeps_the_pipe_holds_nobody,
 	descriptors_signals_and_environment_are_clean,
-	it_works_in_a_program_without_standard_streams, the_last_line_is_made_safe_for_logs,
+	it_works_in_a_program_without_standard_streams, the_last_lines_are_made_safe_for_logs,
 	a_bound_directory_is_seen_by_the_command_alone_and_only_read)

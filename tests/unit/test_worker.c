@@ -60,10 +60,10 @@ static void answer_and_stop(void *arg)
 
 START_TEST(jobs_are_done_in_order_and_answered_in_the_loop)
 {
-	ls_worker_post(worker, work, answer, (char[]){ "a" });
-	ls_worker_post(worker, wait_at_gate, answer, (char[]){ "b" });
-	ls_worker_post(worker, work, answer, (char[]){ "c" });
-	ls_worker_post(worker, work, answer_and_stop, (char[]){ "d" });
+	ls_worker_post(worker, work, answer, NULL, (char[]){ "a" });
+	ls_worker_post(worker, wait_at_gate, answer, NULL, (char[]){ "b" });
+	ls_worker_post(worker, work, answer, NULL, (char[]){ "c" });
+	ls_worker_post(worker, work, answer_and_stop, NULL, (char[]){ "d" });
 	ck_assert_int_eq(ls_worker_pending(worker), 4); /* answers come in the loop only */
 	ck_assert_int_eq(write(gate[1], "", 1), 1);
 	ls_loop_run(loop);
@@ -78,14 +78,14 @@ static void post_again(void *arg)
 {
 	answer(arg);
 	if (answered_count < 20)
-		ls_worker_post(worker, work, post_again, arg);
+		ls_worker_post(worker, work, post_again, NULL, arg);
 	else
 		ls_loop_stop(loop);
 }
 
 START_TEST(an_answer_may_post_the_next_job)
 {
-	ls_worker_post(worker, work, post_again, (char[]){ "x" });
+	ls_worker_post(worker, work, post_again, NULL, (char[]){ "x" });
 	ls_loop_run(loop);
 	ck_assert_int_eq(worked_count, 20);
 	ck_assert_int_eq(ls_worker_pending(worker), 0);
@@ -105,7 +105,7 @@ START_TEST(a_silent_job_is_noticed_until_it_gives_a_sign)
 	int64_t silent_ms;
 
 	ck_assert_int_eq(ls_worker_silent_ms(worker), 0);
-	ls_worker_post(worker, wait_at_gate, answer_and_stop, (char[]){ "a" });
+	ls_worker_post(worker, wait_at_gate, answer_and_stop, NULL, (char[]){ "a" });
 	ck_assert(busy());
 	while (ls_worker_silent_ms(worker) < 50)
 		(void)poll(NULL, 0, 1);
@@ -127,8 +127,8 @@ END_TEST
 
 START_TEST(stopping_does_not_wait_for_ever_and_drops_what_has_not_begun)
 {
-	ls_worker_post(worker, wait_at_gate, answer, (char[]){ "a" });
-	ls_worker_post(worker, work, answer, (char[]){ "b" });
+	ls_worker_post(worker, wait_at_gate, answer, NULL, (char[]){ "a" });
+	ls_worker_post(worker, work, answer, NULL, (char[]){ "b" });
 	ck_assert(busy());
 	ck_assert(!ls_worker_stop(&worker, 0));
 	ck_assert_ptr_nonnull(worker);
@@ -150,7 +150,7 @@ START_TEST(stopping_waits_for_parts_of_a_second_as_well)
 {
 	pthread_t thread;
 
-	ls_worker_post(worker, wait_at_gate, answer, (char[]){ "a" });
+	ls_worker_post(worker, wait_at_gate, answer, NULL, (char[]){ "a" });
 	ck_assert(busy());
 	ck_assert_int_eq(pthread_create(&thread, NULL, open_gate_soon, NULL), 0);
 	ck_assert(ls_worker_stop(&worker, 999));
