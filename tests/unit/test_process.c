@@ -50,7 +50,7 @@ START_TEST(status_and_output_come_back)
 	ck_assert(!result.timed_out);
 	ck_assert_str_eq(output(), "out\nerr\n");
 	ck_code(ls_process_check("hook", &result, &err), LS_E_FAILED);
-	ck_assert_str_eq(err.text, "hook ended with status 3: err");
+	ck_assert_str_eq(err.text, "hook ended with status 3: out; err");
 	ck_ok(shell("kill -SEGV $$", (struct ls_bytes){ 0 }, 20000));
 	ck_assert_int_eq(result.exit_status, -1);
 	ck_assert_int_eq(result.term_signal, SIGSEGV);
