@@ -16,6 +16,7 @@
 #define NAMES_MAX 10000
 #define RETRY_MS 200
 #define RETRY_DOUBLINGS_MAX 6 /* every 12.8 s: what is in the way then is no running rotation */
+#define LOOK_AGAIN_MS 1000    /* at captured files: nothing tells that their writer goes on */
 #define COMPONENT_TEXT_MAX                                                                         \
 	64 /* of a file name's part before the suffix; longer ones are no component */
 
@@ -138,6 +139,7 @@ static void touched(struct slot *slot, int64_t now_ms)
 	if (slot_empty(slot))
 		slot->first_ms = now_ms;
 	slot->changed_ms = now_ms;
+	slot->not_before_ms = 0;
 	slot->tried = false;
 	slot->retries = 0;
 }
@@ -399,23 +401,39 @@ static void fill_offer(const struct ls_dropin *d, const struct slot *slot, int64
 	}
 }
 
+/* Reads captured files again. True: one has changed since it was read. */
+static bool slot_went_on(struct ls_dropin *d, struct slot *slot)
+{
+	bool changed = false;
+
+	for (int i = 0; i < HALF_COUNT; i++) {
+		bool first = !slot->parts[i].bytes.data && !slot->parts[i].fault;
+
+		changed |= reread(d, &slot->parts[i]) && !first;
+	}
+	return changed;
+}
+
+static bool slot_captured(const struct slot *slot)
+{
+	for (int i = 0; i < HALF_COUNT; i++)
+		if (slot->parts[i].fd >= 0)
+			return true;
+	return false;
+}
+
 bool ls_dropin_next(struct ls_dropin *d, int64_t now_ms, struct ls_dropin_offer *out)
 {
 	assert(!d->offered);
 	for (struct slot *slot = d->slots; slot; slot = slot->next) {
-		bool changed = false;
+		bool due = slot_due(d, slot, now_ms);
 
-		if (!slot_due(d, slot, now_ms))
-			continue;
-		for (int i = 0; i < HALF_COUNT; i++) {
-			bool first = slot->parts[i].fd >= 0 && !slot->parts[i].bytes.data;
-
-			changed |= reread(d, &slot->parts[i]) && !first;
-		}
-		if (changed) {
+		if ((due || slot->tried) && slot_went_on(d, slot)) {
 			touched(slot, now_ms);
 			continue;
 		}
+		if (!due)
+			continue;
 		fill_offer(d, slot, now_ms, out);
 		d->offered = slot;
 		return true;
@@ -463,6 +481,9 @@ void ls_dropin_settle(struct ls_dropin *d, enum ls_dropin_verdict verdict, int64
 		break;
 	case LS_DROPIN_WAIT:
 		slot->tried = true;
+		/* It has had its last chance, and could not even be refused. */
+		if (last_chance(d, slot, now_ms))
+			slot->not_before_ms = now_ms + d->settings.patience_ms;
 		break;
 	case LS_DROPIN_RETRY:
 		slot->not_before_ms = now_ms + ((int64_t)RETRY_MS << slot->retries);
@@ -486,6 +507,8 @@ int64_t ls_dropin_wake_ms(const struct ls_dropin *d, int64_t now_ms)
 			at = slot->first_ms + d->settings.patience_ms;
 		if (at < slot->not_before_ms)
 			at = slot->not_before_ms;
+		if (slot->tried && at > now_ms + LOOK_AGAIN_MS && slot_captured(slot))
+			at = now_ms + LOOK_AGAIN_MS;
 		at = at > now_ms ? at - now_ms : 0;
 		if (soonest < 0 || at < soonest)
 			soonest = at;
@@ -520,8 +543,8 @@ bool ls_dropin_complete(const struct ls_state *state, const char *component, str
 		       ls_buf_bytes(&ls_state_pending(state, component)->request_pem), info.key_id);
 }
 
-/* The certificate blocks of a text, and nothing else: what stands between or beside them may be a
- * key. */
+/* The certificates of a text, and nothing else: what stands between or beside them may be a key,
+ * and so may what is only labelled a certificate. */
 static void certificates_only(struct ls_bytes text, struct ls_buf *out)
 {
 	static const char begin[] = "-----BEGIN CERTIFICATE-----",
@@ -530,6 +553,7 @@ static void certificates_only(struct ls_bytes text, struct ls_buf *out)
 
 	while (at && at < stop) {
 		const char *from = memmem(at, (size_t)(stop - at), begin, sizeof begin - 1);
+		LS_CLEANUP(ls_cert_info_done) struct ls_cert_info info = { 0 };
 		const char *to, *nested;
 
 		if (!from)
@@ -540,7 +564,8 @@ static void certificates_only(struct ls_bytes text, struct ls_buf *out)
 		nested = memmem(from + sizeof begin - 1, (size_t)(to - from) - sizeof begin + 1,
 			"-----", 5);
 		at = to + sizeof end - 1;
-		if (nested) /* another block begins inside: not a certificate */
+		if (nested || ls_cert_info_read((struct ls_bytes){ from, (size_t)(at - from) },
+				      &info, NULL) != LS_OK)
 			continue;
 		ls_buf_add(out, from, (size_t)(at - from));
 		ls_buf_str(out, "\n");
@@ -571,12 +596,13 @@ enum ls_code ls_dropin_reject(const char *rejected, int64_t at_ms, const char *c
 	enum ls_code code;
 	char stamp[LS_TIME_TEXT_SIZE];
 
+	if (!ls_name_valid(component))
+		component = "unknown";
 	for (int i = 0; i < 1000;
 		i++) { /* two refusals within a millisecond must not share a directory */
 		ls_time_stamp(at_ms + i, stamp);
 		ls_free_str(&path);
-		path = ls_format("%s/%s-%s", rejected, stamp,
-			ls_name_valid(component) ? component : "unknown");
+		path = ls_format("%s/%s-%s", rejected, stamp, component);
 		if (mkdir(path, 0700) == 0 || access(path, F_OK) != 0)
 			break;
 	}
@@ -591,6 +617,17 @@ enum ls_code ls_dropin_reject(const char *rejected, int64_t at_ms, const char *c
 	return LS_OK;
 }
 
+/* "20261121T225100.123Z-…" */
+static bool begins_with_stamp(const char *name)
+{
+	static const char form[] = "00000000T000000.000Z-";
+
+	for (size_t i = 0; i < sizeof form - 1; i++)
+		if (form[i] == '0' ? name[i] < '0' || name[i] > '9' : name[i] != form[i])
+			return false;
+	return true;
+}
+
 enum ls_code ls_dropin_expire(
 	const char *rejected, int64_t now_ms, int64_t keep_days, struct ls_err *err)
 {
@@ -603,7 +640,7 @@ enum ls_code ls_dropin_expire(
 	LS_TRY(ls_dir_list(fd, NAMES_MAX * 10, &names, err));
 	for (size_t i = 0; i < ls_strv_count(names);
 		i++) /* the names begin with the time, so text order is time order */
-		if (names[i][0] == '2' && strchr(names[i], '-') && strcmp(names[i], limit) < 0)
+		if (begins_with_stamp(names[i]) && strcmp(names[i], limit) < 0)
 			LS_TRY(ls_dir_remove(fd, names[i], err));
 	return LS_OK;
 }

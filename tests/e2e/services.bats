@@ -248,7 +248,7 @@ as_fqdn() {
 	echo nonsense >>"$T/nginx.conf"
 	run -3 --separate-stderr set_pair cm a
 	[[ $stderr == "lockstep: "*validate*nginx* ]]
-	[[ $stderr == *nonsense*"test failed"* ]]
+	[[ $stderr == *emerg*"test failed"* ]]
 	state_of_files | diff "$T/before" -
 	serves "$CM" "$CERTS/cm_cert.pem"
 	[ "$(causes)" = init ]

@@ -1,0 +1,708 @@
+/* What operators drop: halves in any order and at any pace, files of every kind, and never the
+ * wrong file removed nor a key kept. Time is a number here. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "intake/dropin.h"
+#include "pki/key.h"
+#include "sys/file.h"
+#include "tests/unit/sample.h"
+
+#define SETTLE 300
+#define PATIENCE 20000
+#define BYTES_MAX 1000
+
+static const struct ls_dropin_settings settings = { SETTLE, PATIENCE, BYTES_MAX };
+static char root[] = "/tmp/lockstep-dropin-XXXXXX";
+static char incoming[64], rejected[64];
+static int in_fd = -1;
+static struct ls_dropin *dropin;
+static struct ls_dropin_offer offer;
+static struct ls_err err;
+
+static void setup(void)
+{
+	ck_assert_ptr_nonnull(mkdtemp(root));
+	(void)snprintf(incoming, sizeof incoming, "%s/incoming", root);
+	(void)snprintf(rejected, sizeof rejected, "%s/rejected", root);
+	ck_ok(ls_dir_make(incoming, 0700, &err));
+	ck_ok(ls_dir_open(incoming, &in_fd, &err));
+	ls_dropin_new(incoming, &settings, &dropin);
+}
+
+static void teardown(void)
+{
+	ls_dropin_free(&dropin);
+	ls_fd_close(&in_fd);
+	ck_ok(ls_dir_remove(AT_FDCWD, root, &err));
+}
+
+static void put(const char *name, const char *text)
+{
+	(void)unlinkat(in_fd, name, 0);
+	ck_ok(ls_file_create(in_fd, name, LS_BYTES_STR(text), 0600, (gid_t)-1, &err));
+}
+
+static void scan(int64_t now_ms)
+{
+	ck_ok(ls_dropin_scan(dropin, now_ms, &err));
+}
+
+static bool next(int64_t now_ms)
+{
+	return ls_dropin_next(dropin, now_ms, &offer);
+}
+
+static bool there(const char *name)
+{
+	return ls_file_exists(in_fd, name);
+}
+
+static void assert_bytes(struct ls_bytes got, const char *want)
+{
+	if (!want) {
+		ck_assert_ptr_null(got.data);
+		return;
+	}
+	ck_assert_ptr_nonnull(got.data);
+	ck_assert_uint_eq(got.len, strlen(want));
+	ck_assert_mem_eq(got.data, want, got.len);
+}
+
+static void assert_offer(const char *component, const char *cert, const char *key)
+{
+	ck_assert_str_eq(offer.component, component);
+	assert_bytes(offer.cert, cert);
+	assert_bytes(offer.key, key);
+	ck_assert_ptr_null(offer.fault);
+}
+
+START_TEST(a_pair_is_offered_when_it_is_quiet_and_goes_when_taken)
+{
+	put("proxy_cert.pem", "CERT");
+	put("proxy_key.pem", "KEY");
+	ck_assert_int_eq(ls_dropin_wake_ms(dropin, 0), -1);
+	scan(0);
+	ck_assert(!next(0));
+	ck_assert_int_eq(ls_dropin_wake_ms(dropin, 100), SETTLE - 100);
+	ck_assert(!next(SETTLE - 1));
+	ck_assert(next(SETTLE));
+	assert_offer("proxy", "CERT", "KEY");
+	ck_assert_str_eq(offer.cert_name, "proxy_cert.pem");
+	ck_assert_str_eq(offer.key_name, "proxy_key.pem");
+	ck_assert(!offer.last_chance);
+	ck_assert_int_eq(offer.origin, LS_DROPIN_INCOMING);
+	ls_dropin_settle(dropin, LS_DROPIN_TAKEN, SETTLE);
+	ck_assert(!there("proxy_cert.pem") && !there("proxy_key.pem"));
+	scan(400);
+	ck_assert(!next(10000));
+	ck_assert_int_eq(ls_dropin_wake_ms(dropin, 10000), -1);
+}
+END_TEST
+
+START_TEST(halves_come_in_any_order_and_each_restarts_the_settling)
+{
+	put("proxy_key.pem", "KEY");
+	scan(0);
+	put("proxy_cert.pem", "CERT");
+	scan(200);
+	ck_assert(!next(SETTLE));
+	ck_assert(next(200 + SETTLE));
+	assert_offer("proxy", "CERT", "KEY");
+	ls_dropin_settle(dropin, LS_DROPIN_REFUSED, 500);
+	ck_assert(!there("proxy_cert.pem") && !there("proxy_key.pem"));
+}
+END_TEST
+
+START_TEST(an_incomplete_half_waits_for_the_other_until_patience_ends)
+{
+	put("proxy_cert.pem", "CERT");
+	scan(0);
+	ck_assert(next(SETTLE));
+	assert_offer("proxy", "CERT", NULL);
+	ls_dropin_settle(dropin, LS_DROPIN_WAIT, SETTLE);
+	ck_assert(there("proxy_cert.pem"));
+	scan(1000);
+	ck_assert(!next(1000));
+	ck_assert_int_eq(ls_dropin_wake_ms(dropin, 1000), PATIENCE - 1000);
+	ck_assert(!next(PATIENCE - 1));
+	ck_assert(next(PATIENCE));
+	ck_assert(offer.last_chance);
+	ls_dropin_settle(dropin, LS_DROPIN_REFUSED, PATIENCE);
+	ck_assert(!there("proxy_cert.pem"));
+}
+END_TEST
+
+/* Nothing can be written into rejected/, say: not a reason to try all the time. */
+START_TEST(waiting_after_the_last_chance_is_not_tried_at_once)
+{
+	put("proxy_cert.pem", "CERT");
+	scan(0);
+	ck_assert(next(PATIENCE));
+	ls_dropin_settle(dropin, LS_DROPIN_WAIT, PATIENCE);
+	ck_assert(!next(PATIENCE));
+	ck_assert_int_eq(ls_dropin_wake_ms(dropin, PATIENCE), PATIENCE);
+	ck_assert(next(2 * PATIENCE));
+	ls_dropin_settle(dropin, LS_DROPIN_WAIT, 2 * PATIENCE);
+	put("proxy_key.pem", "KEY");
+	scan(2 * PATIENCE + 10);
+	ck_assert(next(2 * PATIENCE + 10 + SETTLE));
+	assert_offer("proxy", "CERT", "KEY");
+}
+END_TEST
+
+START_TEST(the_other_half_is_a_new_chance)
+{
+	put("proxy_cert.pem", "CERT");
+	scan(0);
+	ck_assert(next(SETTLE));
+	ls_dropin_settle(dropin, LS_DROPIN_WAIT, SETTLE);
+	put("proxy_key.pem", "KEY");
+	scan(5000);
+	ck_assert(!next(5000));
+	ck_assert(next(5000 + SETTLE));
+	assert_offer("proxy", "CERT", "KEY");
+	ls_dropin_settle(dropin, LS_DROPIN_WAIT, 5300);
+	put("proxy_key.pem", "OTHER KEY"); /* a half that changes, too */
+	scan(6000);
+	ck_assert(next(6000 + SETTLE));
+	assert_offer("proxy", "CERT", "OTHER KEY");
+}
+END_TEST
+
+START_TEST(a_retry_comes_soon_and_again)
+{
+	put("proxy.pem", "BOTH");
+	scan(0);
+	for (int64_t at = SETTLE; at < 5000; at += 200) {
+		ck_assert(next(at));
+		assert_offer("proxy", "BOTH", "BOTH");
+		ck_assert_str_eq(offer.cert_name, offer.key_name);
+		ls_dropin_settle(dropin, LS_DROPIN_RETRY, at);
+		ck_assert(!next(at + 199));
+		ck_assert_int_eq(ls_dropin_wake_ms(dropin, at), 200);
+		scan(at + 100);
+	}
+	ck_assert(there("proxy.pem"));
+}
+END_TEST
+
+START_TEST(a_half_beside_a_combined_file_comes_first)
+{
+	put("proxy.pem", "BOTH");
+	put("proxy_key.pem", "KEY");
+	scan(0);
+	ck_assert(next(SETTLE));
+	assert_offer("proxy", "BOTH", "KEY");
+	ls_dropin_settle(dropin, LS_DROPIN_TAKEN, SETTLE);
+	ck_assert(!there("proxy.pem") && !there("proxy_key.pem"));
+}
+END_TEST
+
+START_TEST(components_do_not_wait_for_each_other)
+{
+	put("proxy.pem", "P");
+	put("api.pem", "A");
+	scan(0);
+	ck_assert(next(SETTLE));
+	ls_dropin_settle(dropin, LS_DROPIN_WAIT, SETTLE);
+	ck_assert(next(SETTLE));
+	ls_dropin_settle(dropin, LS_DROPIN_TAKEN, SETTLE);
+	ck_assert(!next(SETTLE));
+	ck_assert(there("proxy.pem") != there("api.pem"));
+}
+END_TEST
+
+START_TEST(vanished_files_are_forgotten)
+{
+	put("proxy_cert.pem", "CERT");
+	put("proxy_key.pem", "KEY");
+	scan(0);
+	ck_assert_int_eq(unlinkat(in_fd, "proxy_key.pem", 0), 0);
+	scan(1000);
+	ck_assert(next(1000 + SETTLE));
+	assert_offer("proxy", "CERT", NULL);
+	ls_dropin_settle(dropin, LS_DROPIN_WAIT, 1300);
+	ck_assert_int_eq(unlinkat(in_fd, "proxy_cert.pem", 0), 0);
+	scan(2000);
+	ck_assert(!next(PATIENCE * 2));
+	ck_assert_int_eq(ls_dropin_wake_ms(dropin, 2000), -1);
+}
+END_TEST
+
+START_TEST(patience_begins_anew_with_a_new_file)
+{
+	put("proxy_cert.pem", "CERT");
+	scan(0);
+	ck_assert(next(SETTLE));
+	ls_dropin_settle(dropin, LS_DROPIN_TAKEN, SETTLE);
+	put("proxy_cert.pem", "NEXT");
+	scan(PATIENCE * 3); /* before anything has forgotten the first */
+	ck_assert(next(PATIENCE * 3 + SETTLE));
+	assert_offer("proxy", "NEXT", NULL);
+	ck_assert(!offer.last_chance);
+}
+END_TEST
+
+START_TEST(a_file_replaced_while_it_is_judged_is_not_removed)
+{
+	put("proxy_cert.pem", "CERT");
+	put("proxy_key.pem", "KEY");
+	scan(0);
+	ck_assert(next(SETTLE));
+	put("proxy_key.pem", "NEXT");
+	scan(310); /* does nothing while something is judged */
+	assert_offer("proxy", "CERT", "KEY");
+	ls_dropin_settle(dropin, LS_DROPIN_TAKEN, 400);
+	ck_assert(!there("proxy_cert.pem"));
+	ck_assert(there("proxy_key.pem"));
+	scan(500);
+	ck_assert(next(500 + SETTLE));
+	assert_offer("proxy", NULL, "NEXT");
+}
+END_TEST
+
+START_TEST(a_file_written_on_while_it_is_judged_is_not_removed)
+{
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+
+	put("proxy.pem", "HALF");
+	fd = openat(in_fd, "proxy.pem", O_WRONLY | O_APPEND | O_CLOEXEC);
+	scan(0);
+	ck_assert(next(SETTLE));
+	assert_offer("proxy", "HALF", "HALF");
+	ck_assert_int_eq(write(fd, " AND HALF", 9), 9);
+	ls_dropin_settle(dropin, LS_DROPIN_REFUSED, 400);
+	ck_assert(there("proxy.pem"));
+	scan(500);
+	ck_assert(next(500 + SETTLE));
+	assert_offer("proxy", "HALF AND HALF", "HALF AND HALF");
+}
+END_TEST
+
+static char last_component[80];
+
+/* Offered with a fault at once, and gone when refused. */
+static void assert_fault(const char *name, const char *words)
+{
+	scan(0);
+	ck_assert_msg(next(SETTLE), "'%s' is not offered", name);
+	ck_assert_msg(offer.fault != NULL, "'%s' has no fault", name);
+	ck_assert_msg(strstr(offer.fault, words) != NULL, "'%s' lacks '%s'", offer.fault, words);
+	(void)snprintf(last_component, sizeof last_component, "%s", offer.component);
+	ls_dropin_settle(dropin, LS_DROPIN_REFUSED, SETTLE);
+	ck_assert_msg(!there(name), "'%s' is still there", name);
+	scan(SETTLE);
+	ck_assert(!next(SETTLE * 2));
+}
+
+START_TEST(links_are_not_followed)
+{
+	put("elsewhere_key.pem", "SECRET");
+	ck_assert_int_eq(renameat(in_fd, "elsewhere_key.pem", in_fd, "../target"), 0);
+	ck_assert_int_eq(symlinkat("../target", in_fd, "proxy_key.pem"), 0);
+	assert_fault("proxy_key.pem", "symbolic link");
+	ck_assert_int_eq(linkat(in_fd, "../target", in_fd, "proxy_key.pem", 0), 0);
+	assert_fault("proxy_key.pem", "2 links");
+	ck_assert(there("../target"));
+}
+END_TEST
+
+START_TEST(what_is_no_regular_file_is_refused_without_waiting)
+{
+	ck_assert_int_eq(mkfifoat(in_fd, "proxy_key.pem", 0600), 0);
+	assert_fault("proxy_key.pem", "not a regular file");
+	ck_assert_int_eq(mkdirat(in_fd, "proxy_key.pem", 0700), 0);
+	put("proxy_key.pem/../api.pem", "x");
+	ck_assert_int_eq(unlinkat(in_fd, "api.pem", 0), 0);
+	assert_fault("proxy_key.pem", "not a regular file");
+}
+END_TEST
+
+START_TEST(a_file_that_is_too_large_is_refused)
+{
+	char large[BYTES_MAX + 2];
+
+	memset(large, 'x', sizeof large);
+	large[BYTES_MAX + 1] = '\0';
+	put("proxy.pem", large);
+	assert_fault("proxy.pem", "1000 are allowed");
+	large[BYTES_MAX] = '\0';
+	put("proxy.pem", large);
+	scan(0);
+	ck_assert(next(SETTLE));
+	assert_offer("proxy", large, large);
+}
+END_TEST
+
+START_TEST(a_file_of_another_user_is_refused)
+{
+	put("proxy.pem", "x");
+	if (geteuid() != 0) /* nobody else's file can be made */
+		return;
+	ck_assert_int_eq(fchownat(in_fd, "proxy.pem", 65534, 65534, 0), 0);
+	assert_fault("proxy.pem", "belongs to user 65534");
+}
+END_TEST
+
+START_TEST(names_that_are_none_are_refused_and_dotfiles_left_alone)
+{
+	static const char *const names[] = {
+		"notes.txt", "a\nb_cert.pem", "Proxy_cert.pem", "_cert.pem.bak", "caf\xe9.pem",
+		"123456789012345678901234567890123_cert.pem",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.pem"
+	};
+
+	put(".proxy_cert.pem.swp", "x");
+	scan(0);
+	ck_assert(!next(PATIENCE * 2));
+	for (size_t i = 0; i < LS_COUNT(names); i++) {
+		put(names[i], "x");
+		assert_fault(names[i], "the name is none of");
+		ck_assert_ptr_null(strchr(last_component, '\n')); /* it goes into the journal */
+	}
+	ck_assert(there(".proxy_cert.pem.swp"));
+}
+END_TEST
+
+/* Such names may agree in all that is kept of them. */
+START_TEST(long_names_do_not_hide_each_other)
+{
+	char first[120], second[120];
+	int removed = 0;
+
+	memset(first, 'a', sizeof first);
+	(void)snprintf(first + 100, sizeof first - 100, "1.txt");
+	memcpy(second, first, sizeof second);
+	second[100] = '2';
+	put(first, "x");
+	put(second, "x");
+	for (int64_t at = 0; at < 10 * SETTLE; at += SETTLE) {
+		scan(at);
+		while (next(at)) {
+			ls_dropin_settle(dropin, LS_DROPIN_REFUSED, at);
+			removed++;
+		}
+	}
+	ck_assert(!there(first) && !there(second));
+	ck_assert_int_ge(removed, 2);
+}
+END_TEST
+
+START_TEST(ten_thousand_files_are_looked_at_and_more_are_refused)
+{
+	char name[64];
+
+	for (int i = 0; i < 10000; i++) {
+		LS_CLEANUP(ls_fd_close) int fd = -1;
+
+		(void)snprintf(name, sizeof name, "c%d_cert.pem", i);
+		fd = openat(in_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		ck_assert_int_eq(write(fd, name, 5), 5);
+	}
+	scan(0);
+	scan(100);
+	for (int i = 0; i < 200; i++) {
+		ck_assert(next(SETTLE));
+		ls_dropin_settle(dropin, LS_DROPIN_TAKEN, SETTLE);
+	}
+	scan(SETTLE + 1);
+	for (int i = 0; i < 201; i++) {
+		(void)snprintf(name, sizeof name, "d%d_cert.pem", i);
+		put(name, "x");
+	}
+	ck_code(ls_dropin_scan(dropin, SETTLE + 2, &err), LS_E_REFUSED);
+}
+END_TEST
+
+START_TEST(an_absent_directory_is_an_error_and_forgets_nothing)
+{
+	put("proxy.pem", "x");
+	scan(0);
+	ck_assert_int_eq(renameat(in_fd, ".", AT_FDCWD, "x"), -1);
+	ck_assert_int_eq(renameat(AT_FDCWD, incoming, AT_FDCWD, rejected), 0);
+	ck_code(ls_dropin_scan(dropin, 10, &err), LS_E_NOT_FOUND);
+	ck_assert(next(SETTLE));
+	ls_dropin_settle(dropin, LS_DROPIN_TAKEN, SETTLE);
+	ck_assert(there("proxy.pem")); /* not to be reached: it is offered again */
+}
+END_TEST
+
+/* What was written over live files. */
+
+static int captured(const char *text)
+{
+	int fd;
+
+	put("captured", text);
+	fd = openat(in_fd, "captured", O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(unlinkat(in_fd, "captured", 0), 0);
+	return fd;
+}
+
+START_TEST(captured_files_are_a_drop_in_of_their_own)
+{
+	put("proxy.pem", "DROPPED");
+	ls_dropin_capture(dropin, "proxy", LS_LIVE_CERT, captured("CERT"), 0);
+	ls_dropin_capture(dropin, "proxy", LS_LIVE_KEY, captured("KEY"), 0);
+	ls_dropin_capture(dropin, "proxy", LS_LIVE_CA, captured("CA"), 0);
+	ls_dropin_capture(dropin, "proxy", LS_LIVE_KEY, -1, 0);
+	scan(1); /* what is not in incoming/ does not vanish */
+	ck_assert(next(SETTLE));
+	assert_offer("proxy", "CERT", "KEY");
+	ck_assert_int_eq(offer.origin, LS_DROPIN_LIVE);
+	ck_assert_str_eq(offer.cert_name, "proxy_cert.pem");
+	ls_dropin_settle(dropin, LS_DROPIN_TAKEN, SETTLE);
+	ck_assert(there("proxy.pem"));
+	ck_assert(next(1 + SETTLE));
+	assert_offer("proxy", "DROPPED", "DROPPED");
+	ck_assert_int_eq(offer.origin, LS_DROPIN_INCOMING);
+}
+END_TEST
+
+START_TEST(a_captured_file_may_still_be_written)
+{
+	LS_CLEANUP(ls_fd_close) int writer = -1;
+	int fd = captured("BEGUN");
+
+	writer = dup(fd);
+	ck_assert_int_eq(lseek(writer, 0, SEEK_END), 5);
+	ls_dropin_capture(dropin, "proxy", LS_LIVE_BOTH, fd, 0);
+	ck_assert_int_eq(write(writer, " MORE", 5), 5);
+	ck_assert(next(SETTLE)); /* nobody had read it before */
+	assert_offer("proxy", "BEGUN MORE", "BEGUN MORE");
+	ls_dropin_settle(dropin, LS_DROPIN_WAIT, SETTLE);
+	ck_assert_int_eq(lseek(writer, 0, SEEK_END), 10);
+	ck_assert_int_eq(write(writer, " END", 4), 4);
+	ck_assert(!next(PATIENCE)); /* changed since: it settles first */
+	ck_assert(next(PATIENCE + SETTLE));
+	assert_offer("proxy", "BEGUN MORE END", "BEGUN MORE END");
+}
+END_TEST
+
+START_TEST(a_captured_file_that_goes_on_is_looked_at_again_before_the_last_chance)
+{
+	LS_CLEANUP(ls_fd_close) int writer = -1;
+	int fd = captured("BEGUN");
+
+	writer = dup(fd);
+	ls_dropin_capture(dropin, "proxy", LS_LIVE_BOTH, fd, 0);
+	ck_assert(next(SETTLE));
+	ls_dropin_settle(dropin, LS_DROPIN_WAIT, SETTLE);
+	ck_assert_int_eq(write(writer, " END", 4), 4);
+	/* No event tells of it: the file has no name any more. */
+	ck_assert_int_eq(ls_dropin_wake_ms(dropin, SETTLE), 1000);
+	ck_assert(!next(SETTLE + 1000));
+	ck_assert(next(SETTLE + 1000 + SETTLE));
+	assert_offer("proxy", "BEGUN END", "BEGUN END");
+}
+END_TEST
+
+START_TEST(a_captured_file_that_is_too_large_has_a_fault)
+{
+	char large[BYTES_MAX + 2];
+
+	memset(large, 'x', sizeof large);
+	large[BYTES_MAX + 1] = '\0';
+	ls_dropin_capture(dropin, "proxy", LS_LIVE_KEY, captured(large), 0);
+	ck_assert(next(SETTLE));
+	ck_assert_ptr_nonnull(offer.fault);
+	ls_dropin_settle(dropin, LS_DROPIN_REFUSED, SETTLE);
+	ck_assert(!next(PATIENCE * 2));
+}
+END_TEST
+
+/* rejected/ */
+
+#define KEY_BLOCK "-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----\n"
+
+static void reject(const char *component, const char *cert, struct ls_buf *out_text)
+{
+	LS_CLEANUP(ls_free_str) char *path = NULL;
+	LS_CLEANUP(ls_free_str) char *file = NULL;
+	LS_CLEANUP(ls_free_str) char *reason = NULL;
+	LS_CLEANUP(ls_buf_done) struct ls_buf why = { 0 };
+	struct stat st;
+
+	ck_ok(ls_dropin_reject(rejected, 1700000000123, component, "the reason",
+		cert ? LS_BYTES_STR(cert) : (struct ls_bytes){ 0 }, &path, &err));
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_int_eq(st.st_mode & 07777, 0700);
+	reason = ls_format("%s/reason.txt", path);
+	ck_ok(ls_file_read(AT_FDCWD, reason, 1000, &why, &err));
+	ck_assert_str_eq(ls_buf_text(&why), "the reason\n");
+	file = ls_format("%s/%s_cert.pem", path, component);
+	ls_buf_clear(out_text);
+	if (ls_file_read(AT_FDCWD, file, 10000, out_text, &err) != LS_OK)
+		ls_buf_clear(out_text);
+}
+
+/* A certificate without the newline at its end. */
+static char *cert_block(void)
+{
+	struct ls_signer ca = { 0 };
+	char *text;
+
+	ck_ok(ls_authority_create("prod", SAMPLE_NOW, &ca, &err));
+	text = ls_strndup(ca.cert_pem.data, ca.cert_pem.len - 1);
+	ls_signer_done(&ca);
+	return text;
+}
+
+START_TEST(a_refusal_keeps_certificates_and_never_a_key)
+{
+	static const char *const forms[] = { /* @ is a certificate, # a key */
+		"@\n#@\n", "#@\n@", "@ SECRET @", "@\n@\n-----BEGIN CERTIFICATE-----\nSECRET",
+		"SECRET @\n-----BEGIN CERTIFICATE-----\n#-----END CERTIFICATE-----\n@"
+	};
+	LS_CLEANUP(ls_free_str) char *cert = cert_block();
+	LS_CLEANUP(ls_free_str) char *want = ls_format("%s\n%s\n", cert, cert);
+	LS_CLEANUP(ls_buf_done) struct ls_buf kept = { 0 };
+
+	for (size_t i = 0; i < LS_COUNT(forms); i++) {
+		LS_CLEANUP(ls_buf_done) struct ls_buf text = { 0 };
+
+		for (const char *at = forms[i]; *at; at++) {
+			if (*at == '@' || *at == '#')
+				ls_buf_str(&text, *at == '@' ? cert : KEY_BLOCK);
+			else
+				ls_buf_add(&text, at, 1);
+		}
+		reject("proxy", ls_buf_text(&text), &kept);
+		ck_assert_str_eq(ls_buf_text(&kept), want);
+	}
+	reject("proxy", KEY_BLOCK, &kept);
+	ck_assert_uint_eq(kept.len, 0);
+	reject("proxy", NULL, &kept);
+	ck_assert_uint_eq(kept.len, 0);
+}
+END_TEST
+
+/* The label alone makes no certificate: what stands between may be somebody's key. */
+START_TEST(what_is_only_called_a_certificate_is_not_kept)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf kept = { 0 };
+
+	reject("proxy", "-----BEGIN CERTIFICATE-----\nSECRETSECRET\n-----END CERTIFICATE-----\n",
+		&kept);
+	ck_assert_uint_eq(kept.len, 0);
+}
+END_TEST
+
+START_TEST(refusals_of_one_instant_do_not_share_a_directory)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf kept = { 0 };
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+
+	for (int i = 0; i < 5; i++)
+		reject("proxy", KEY_BLOCK, &kept);
+	ck_ok(ls_dir_open(rejected, &fd, &err));
+	ck_ok(ls_dir_list(fd, 100, &names, &err));
+	ck_assert_uint_eq(ls_strv_count(names), 5);
+	ck_assert_str_eq(names[0], "20231114T221320.123Z-proxy");
+}
+END_TEST
+
+START_TEST(a_component_that_is_no_name_cannot_leave_the_directory)
+{
+	static const char *const components[] = { "../../escape", "?a/b", "?a\nb", "?",
+		"?notes.txt" };
+	LS_CLEANUP(ls_free_str) char *cert = cert_block();
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+
+	for (size_t i = 0; i < LS_COUNT(components); i++)
+		ck_ok(ls_dropin_reject(rejected, 1700000000123, components[i], "why",
+			LS_BYTES_STR(cert), NULL, &err));
+	ck_ok(ls_dir_open(rejected, &fd, &err));
+	ck_ok(ls_dir_list(fd, 100, &names, &err));
+	ck_assert_uint_eq(ls_strv_count(names), LS_COUNT(components));
+	for (size_t i = 0; names[i]; i++) {
+		LS_CLEANUP(ls_free_str)
+		char *file = ls_format("%s/%s/unknown_cert.pem", rejected, names[i]);
+
+		ck_assert_ptr_nonnull(strstr(names[i], "-unknown"));
+		ck_assert_msg(access(file, F_OK) == 0, "no %s", file);
+	}
+}
+END_TEST
+
+START_TEST(old_refusals_go_and_nothing_else)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf kept = { 0 };
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+	const int64_t at_ms = 1700000000123, day_ms = 86400000;
+
+	reject("proxy", KEY_BLOCK, &kept);
+	ck_ok(ls_dir_open(rejected, &fd, &err));
+	ck_assert_int_eq(mkdirat(fd, "2-keep", 0700), 0);
+	ck_assert_int_eq(mkdirat(fd, "kept by hand", 0700), 0);
+	ck_ok(ls_dropin_expire(rejected, at_ms + 30 * day_ms, 30, &err));
+	ck_ok(ls_dir_list(fd, 100, &names, &err));
+	ck_assert_uint_eq(ls_strv_count(names), 3);
+	ls_free_strv(&names);
+	ck_ok(ls_dropin_expire(rejected, at_ms + 30 * day_ms + 1, 30, &err));
+	ck_ok(ls_dir_list(fd, 100, &names, &err));
+	ck_assert_uint_eq(ls_strv_count(names), 2);
+	ck_assert(ls_strv_has(names, "kept by hand"));
+}
+END_TEST
+
+START_TEST(what_can_be_judged_for_good)
+{
+	struct sample sample = { 0 };
+	LS_CLEANUP(ls_secret_done) struct ls_secret key = { 0 }, other = { 0 };
+	LS_CLEANUP(ls_buf_done) struct ls_buf both = { 0 };
+	struct ls_bytes none = { 0 }, cert, stranger;
+
+	sample_init(&sample);
+	cert = ls_buf_bytes(&sample.n1.cert_pem);
+	stranger = ls_buf_bytes(&sample.n2.cert_pem);
+	ck_ok(ls_key_to_pem(sample.n1.key, &key, &err));
+	ck_ok(ls_key_to_pem(sample.n2.key, &other, &err));
+	ck_assert(ls_dropin_complete(&sample.state, "proxy", cert, ls_secret_bytes(&key)));
+	ck_assert(!ls_dropin_complete(&sample.state, "proxy", cert, ls_secret_bytes(&other)));
+	ck_assert(!ls_dropin_complete(&sample.state, "proxy", none, ls_secret_bytes(&key)));
+	ck_assert(!ls_dropin_complete(
+		&sample.state, "proxy", LS_BYTES_STR("no certificate"), ls_secret_bytes(&key)));
+	ck_assert(!ls_dropin_complete(&sample.state, "proxy", cert, LS_BYTES_STR("half a k")));
+	/* alone: with the present key, which in the sample is n1's */
+	ck_assert(ls_dropin_complete(&sample.state, "proxy", cert, none));
+	ck_assert(!ls_dropin_complete(&sample.state, "proxy", stranger, none));
+	ck_assert(!ls_dropin_complete(&sample.state, "nosuch", cert, none));
+	ls_buf_add_bytes(&both, stranger);
+	ls_buf_add_bytes(&both, ls_secret_bytes(&other));
+	ck_assert(ls_dropin_complete(
+		&sample.state, "nosuch", ls_buf_bytes(&both), ls_buf_bytes(&both)));
+	ls_wipe(both.data, both.cap);
+	sample_done(&sample);
+}
+END_TEST
+
+LS_TEST_MAIN_FIXTURE("dropin", setup, teardown,
+	a_pair_is_offered_when_it_is_quiet_and_goes_when_taken,
+	halves_come_in_any_order_and_each_restarts_the_settling,
+	an_incomplete_half_waits_for_the_other_until_patience_ends,
+	waiting_after_the_last_chance_is_not_tried_at_once, the_other_half_is_a_new_chance,
+	a_retry_comes_soon_and_again, a_half_beside_a_combined_file_comes_first,
+	components_do_not_wait_for_each_other, vanished_files_are_forgotten,
+	patience_begins_anew_with_a_new_file, a_file_replaced_while_it_is_judged_is_not_removed,
+	a_file_written_on_while_it_is_judged_is_not_removed, links_are_not_followed,
+	what_is_no_regular_file_is_refused_without_waiting, a_file_that_is_too_large_is_refused,
+	a_file_of_another_user_is_refused, names_that_are_none_are_refused_and_dotfiles_left_alone,
+	long_names_do_not_hide_each_other, ten_thousand_files_are_looked_at_and_more_are_refused,
+	an_absent_directory_is_an_error_and_forgets_nothing,
+	captured_files_are_a_drop_in_of_their_own, a_captured_file_may_still_be_written,
+	a_captured_file_that_goes_on_is_looked_at_again_before_the_last_chance,
+	a_captured_file_that_is_too_large_has_a_fault, a_refusal_keeps_certificates_and_never_a_key,
+	what_is_only_called_a_certificate_is_not_kept,
+	refusals_of_one_instant_do_not_share_a_directory,
+	a_component_that_is_no_name_cannot_leave_the_directory, old_refusals_go_and_nothing_else,
+	what_can_be_judged_for_good)
