@@ -61,12 +61,13 @@ hist_start_copy() {
 
 # Makes a commit the head, for the store as well: whoever can write the one can write the other.
 hist_forge_head() {
-	local record=$HIST_COPY/var/lib/lockstep/store/record.json
+	local record=$HIST_COPY/var/lib/lockstep/store/record.json check
 
 	hist_git update-ref refs/heads/main "$1"
 	jq --arg commit "$1" --argjson generation "$2" \
 		'.tip.commit = $commit | .tip.generation = $generation' "$record" > "$record.tmp"
-	cat "$record.tmp" > "$record"
+	check=$(jq -cSj 'del(.check)' "$record.tmp" | sha256sum | cut -d' ' -f1)
+	jq --arg check "$check" '.check = $check' "$record.tmp" > "$record"
 }
 
 # What git calls to sign (gpg.x509.program): CMS with HIST_SIGN_CERT and HIST_SIGN_KEY, in git's own form.

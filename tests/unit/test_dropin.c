@@ -174,17 +174,18 @@ START_TEST(the_other_half_is_a_new_chance)
 }
 END_TEST
 
-START_TEST(a_retry_comes_soon_and_again)
+START_TEST(a_retry_comes_soon_and_then_more_seldom)
 {
 	put("proxy.pem", "BOTH");
 	scan(0);
-	for (int64_t at = SETTLE; at < 5000; at += 200) {
+	for (int64_t at = SETTLE, wait = 200; at < 60000;
+		at += wait, wait = wait < 12800 ? 2 * wait : wait) {
 		ck_assert(next(at));
 		assert_offer("proxy", "BOTH", "BOTH");
 		ck_assert_str_eq(offer.cert_name, offer.key_name);
 		ls_dropin_settle(dropin, LS_DROPIN_RETRY, at);
-		ck_assert(!next(at + 199));
-		ck_assert_int_eq(ls_dropin_wake_ms(dropin, at), 200);
+		ck_assert(!next(at + wait - 1));
+		ck_assert_int_eq(ls_dropin_wake_ms(dropin, at), wait);
 		scan(at + 100);
 	}
 	ck_assert(there("proxy.pem"));
@@ -691,7 +692,7 @@ LS_TEST_MAIN_FIXTURE("dropin", setup, teardown,
 	halves_come_in_any_order_and_each_restarts_the_settling,
 	an_incomplete_half_waits_for_the_other_until_patience_ends,
 	waiting_after_the_last_chance_is_not_tried_at_once, the_other_half_is_a_new_chance,
-	a_retry_comes_soon_and_again, a_half_beside_a_combined_file_comes_first,
+	a_retry_comes_soon_and_then_more_seldom, a_half_beside_a_combined_file_comes_first,
 	components_do_not_wait_for_each_other, vanished_files_are_forgotten,
 	patience_begins_anew_with_a_new_file, a_file_replaced_while_it_is_judged_is_not_removed,
 	a_file_written_on_while_it_is_judged_is_not_removed, links_are_not_followed,
