@@ -7,6 +7,7 @@
 #include "daemon/agent.h"
 #include "node/reload.h"
 #include "node/serve.h"
+#include "sys/file.h"
 
 #define PROBE_MS 2000
 /* How a report's warning begins that makes a change degraded. */
@@ -279,9 +280,14 @@ enum ls_code ls_agent_abort(
 	struct ls_agent *a, const struct ls_rotation *r, const char *why, struct ls_err *err)
 {
 	struct ls_commit_id id = commit_id(r->commit);
+	char dir[LS_LIVE_DIR_SIZE], current[LS_LIVE_DIR_SIZE] = "";
 
 	/* What stays is unreachable; that is no reason to keep the rotation open. */
 	LS_IGNORE(ls_history_discard(a->history, &id, NULL));
+	/* It was never live, so no reader needs the time that tidy gives. */
+	ls_live_dir_name(r->generation, r->commit, dir);
+	if (ls_live_current(a->live, current, NULL) == LS_OK && strcmp(current, dir) != 0)
+		LS_IGNORE(ls_dir_remove(ls_live_fd(a->live), dir, NULL)); /* tidy does it again */
 	ls_progress_done(&a->progress);
 	return ls_store_abort(a->store, r->nonce, why, ls_now_s(), err);
 }
