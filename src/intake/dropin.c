@@ -441,29 +441,39 @@ bool ls_dropin_next(struct ls_dropin *d, int64_t now_ms, struct ls_dropin_offer 
 	return false;
 }
 
-/* Removes the files that were judged, if they are still the ones that were read. */
+/* What was judged goes; but what only bears a name that is not for us, or is a directory with
+ * something in it, may be an operator's only copy: it is put aside under a name that is not looked
+ * at. The file is moved before it is compared, so that what somebody writes at this instant under
+ * the old name is not what goes. */
+static void remove_file(int dir_fd, const struct part *part, bool keep)
+{
+	LS_CLEANUP(ls_free_str)
+	char *aside = ls_format(".refused-%lld-%.200s", (long long)ls_now_ms(), part->file_name);
+	struct seen seen;
+	struct stat st;
+
+	if (renameat2(dir_fd, part->file_name, dir_fd, aside, RENAME_NOREPLACE) != 0 ||
+		fstatat(dir_fd, aside, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return; /* gone, or still there: then it is offered again */
+	seen = seen_of(&st);
+	if (seen.inode != part->seen.inode || seen.size != part->seen.size ||
+		!same_time(seen.mtime, part->seen.mtime))
+		(void)renameat2(dir_fd, aside, dir_fd, part->file_name, RENAME_NOREPLACE);
+	else if (S_ISDIR(st.st_mode))
+		(void)unlinkat(dir_fd, aside, AT_REMOVEDIR); /* only an empty one */
+	else if (!keep)
+		(void)unlinkat(dir_fd, aside, 0);
+}
+
 static void remove_files(struct ls_dropin *d, struct slot *slot)
 {
 	LS_CLEANUP(ls_fd_close) int dir_fd = -1;
 
 	if (slot->origin != LS_DROPIN_INCOMING || ls_dir_open(d->incoming, &dir_fd, NULL) != LS_OK)
 		return;
-	for (int i = 0; i < HALF_COUNT; i++) {
-		struct part *part = &slot->parts[i];
-		struct seen seen;
-		struct stat st;
-
-		if (!part->there || fstatat(dir_fd, part->file_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-			continue;
-		seen = seen_of(&st);
-		if (!same_seen(&seen, &part->seen))
-			continue;
-		if (S_ISDIR(st.st_mode))
-			LS_IGNORE(ls_dir_remove(dir_fd, part->file_name, NULL)); /* offered again */
-		else
-			(void)unlinkat(
-				dir_fd, part->file_name, 0); /* still there: it is offered again */
-	}
+	for (int i = 0; i < HALF_COUNT; i++)
+		if (slot->parts[i].there)
+			remove_file(dir_fd, &slot->parts[i], slot->component[0] == '?');
 }
 
 void ls_dropin_settle(struct ls_dropin *d, enum ls_dropin_verdict verdict, int64_t now_ms)

@@ -49,7 +49,11 @@ with_fault() { # EXPRESSION COMMAND…
 	authority "$T/ca"
 	pair "$T/proxy" "$T/ca"
 	run -1 with_fault fsync:error=EIO:when=4 set_pair proxy
-	sleep 2 # two rounds of the reconcile timer
+	# Two more rounds of everything that the timer does, each of which ends with this line.
+	for round in 1 2; do
+		kill -HUP "$(pid_of lockstepd)"
+		wait_for "[ \$(grep -c 'templates reread' $T/lockstepd.log) -ge $round ]" $DEADLINE
+	done
 	is_generation 1
 	healthy
 	no_remains
@@ -117,7 +121,7 @@ with_fault() { # EXPRESSION COMMAND…
 	echo a >"$INCOMING/${name}1"
 	echo b >"$INCOMING/${name}2"
 	touch "$INCOMING/a"$'\n'"lockstepd: error: forged"
-	wait_for "[ -z \"\$(ls -A $INCOMING)\" ]" $DEADLINE
+	wait_for "[ -z \"\$(ls $INCOMING)\" ]" $DEADLINE
 	[ "$(ls "$REJECTED" | wc -l)" = 3 ]
 	! log_has '^lockstepd: error: forged'
 }
