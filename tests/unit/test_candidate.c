@@ -15,13 +15,6 @@ static struct ls_candidate_context context;
 static struct ls_candidate out;
 static struct ls_err err;
 
-static void add_subject(struct ls_issue *issue)
-{
-	issue->subject = ls_alloc(1, sizeof *issue->subject);
-	issue->subject_count = 1;
-	issue->subject[0] = (struct ls_rdn){ ls_strdup("CN"), ls_strdup("${fqdn}") };
-}
-
 struct pair {
 	struct ls_buf cert;
 	struct ls_secret key;
@@ -43,7 +36,6 @@ static void pair_make(struct pair *pair, int64_t now_s, int64_t days)
 	struct ls_key_spec spec;
 
 	sample_issue("proxy", &issue);
-	add_subject(&issue);
 	ck_ok(ls_key_spec_parse("ec:P-256", &spec, &err));
 	if (pair->key.len)
 		ck_ok(ls_key_from_pem(
@@ -72,7 +64,6 @@ static void setup(void)
 	for (size_t i = 0; i < sample.state.component_count; i++) {
 		struct ls_component *c = &sample.state.components[i];
 
-		add_subject(&c->issue);
 		ck_ok(ls_candidate_generate(&context, &sample.state, c, &err));
 	}
 	ls_state_component(&sample.state, "api")->origin = LS_ORIGIN_INSTALLED;
@@ -496,7 +487,6 @@ START_TEST(a_template_without_a_component_adds_one)
 	(void)snprintf(services.items[1].component, sizeof services.items[1].component, "sixth");
 	sample_issue("proxy", &services.items[0].issue);
 	sample_issue("sixth", &services.items[1].issue);
-	add_subject(&services.items[1].issue);
 	ck_ok(ls_candidate_adopt(&context, &out, &err));
 	ck_assert(!out.unchanged);
 	ck_assert_str_eq(out.subject, "sixth: new component");
