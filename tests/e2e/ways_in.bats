@@ -31,7 +31,8 @@ drop() { # COMPONENT PAIR: key first, as a careful operator does
 reason() { cat "$REJECTED"/*/reason.txt; }
 is_rejected() { compgen -G "$REJECTED/*/reason.txt"; }
 no_key_in_rejected() { ! grep -rqs 'PRIVATE KEY' "$REJECTED"; }
-incoming_empty() { [ -z "$(ls -A "$INCOMING")" ]; }
+# Nothing left that is looked at; what bears no component's name is put aside under a dot.
+incoming_empty() { [ -z "$(ls "$INCOMING")" ]; }
 # One line on standard error besides the hint, starting with the program.
 one_line() { [ "$(grep -vc '^hint: ' <<<"$stderr")" = 1 ] && [[ $stderr == "lockstep: "* ]]; }
 
@@ -338,6 +339,8 @@ one_line() { [ "$(grep -vc '^hint: ' <<<"$stderr")" = 1 ] && [[ $stderr == "lock
 	rm -r "${REJECTED:?}"/*
 	echo hello >"$INCOMING/notes.txt"
 	wait_for is_rejected 5
+	wait_for incoming_empty 2
+	[ "$(cat "$INCOMING"/.refused-*-notes.txt)" = hello ]
 	rm -r "${REJECTED:?}"/*
 	# Links are not followed; what they lead to stays.
 	ln -s "$(D a-key.pem)" "$INCOMING/proxy_key.pem"
