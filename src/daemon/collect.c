@@ -58,6 +58,8 @@ static void refuse(struct intake_job *job, const char *reason)
 	const struct ls_change_set *set = the_set(job);
 	LS_CLEANUP(ls_free_str) char *path = NULL;
 	struct ls_err err = { 0 };
+	/* A name that no component has is marked with a question mark (dropin.c). */
+	const char *shown = set->component + (set->component[0] == '?');
 	int64_t now_ms = ls_now_ms();
 
 	job->verdict = LS_DROPIN_REFUSED;
@@ -69,11 +71,11 @@ static void refuse(struct intake_job *job, const char *reason)
 		wait_for(job,
 			ls_format(
 				"refused drop-in '%s': %s; it could not be moved to rejected/: %s",
-				set->component, reason, err.text));
+				shown, reason, err.text));
 		return;
 	}
 	say(job, LOG_ERR, LS_EVENT_DROPIN_REFUSED,
-		ls_format("refused drop-in '%s': %s; see %s", set->component, reason, path));
+		ls_format("refused drop-in '%s': %s; see %s", shown, reason, path));
 	/* Not a reason to refuse anything: it is done again next time. */
 	LS_IGNORE(ls_dropin_expire(d->paths.rejected, now_ms, d->rejected_keep_days, NULL));
 }
