@@ -131,6 +131,19 @@ static enum ls_code find_key(const struct ls_candidate_context *c, struct ls_sta
 	return LS_E_NOT_FOUND;
 }
 
+/* The chain that is there already, this time with the root that clients need. Sent without it, what
+ * is kept for clients stays. */
+static bool brings_root(
+	const struct ls_credential *credential, const struct ls_component *component)
+{
+	LS_CLEANUP(ls_cert_info_done) struct ls_cert_info top = { 0 };
+
+	return !ls_bytes_equal(
+		       ls_buf_bytes(&credential->trust_pem), ls_buf_bytes(&component->trust_pem)) &&
+	       ls_cert_info_read(ls_buf_bytes(&credential->trust_pem), &top, NULL) == LS_OK &&
+	       top.self_signed;
+}
+
 static enum ls_code install_one(const struct ls_candidate_context *c,
 	const struct ls_install *install, struct ls_candidate *made, struct ls_err *err)
 {
@@ -176,12 +189,15 @@ static enum ls_code install_one(const struct ls_candidate_context *c,
 			return code;
 	}
 	if (ls_bytes_equal(
-		    ls_buf_bytes(&credential.chain_pem), ls_buf_bytes(&component->chain_pem)))
-		return LS_OK;
-	ls_buf_copy(&component->chain_pem, &credential.chain_pem);
+		    ls_buf_bytes(&credential.chain_pem), ls_buf_bytes(&component->chain_pem))) {
+		if (!brings_root(&credential, component))
+			return LS_OK;
+	} else {
+		ls_buf_copy(&component->chain_pem, &credential.chain_pem);
+		ls_buf_copy(&component->key_cms, &key_cms);
+		component->origin = LS_ORIGIN_INSTALLED;
+	}
 	ls_buf_copy(&component->trust_pem, &credential.trust_pem);
-	ls_buf_copy(&component->key_cms, &key_cms);
-	component->origin = LS_ORIGIN_INSTALLED;
 	ls_strv_add(&made->components, name);
 	return LS_OK;
 }

@@ -108,6 +108,15 @@ one_line() { [ "$(grep -vc '^hint: ' <<<"$stderr")" = 1 ] && [[ $stderr == "lock
 	lockstep cert set api --cert "$(D b-cert.pem)" --key "$(D b-key.pem)" --chain "$(D sub-cert.pem)"
 	[ "$(sent api)" = 2 ]
 	live_is api "$(D b-cert.pem)"
+	# The same chain once more, with the root that clients need; and again without, which takes nothing away.
+	cat "$(D sub-cert.pem)" "$(D root-cert.pem)" >"$T/with-root.pem"
+	lockstep cert set api --cert "$(D b-cert.pem)" --key "$(D b-key.pem)" --chain "$T/with-root.pem"
+	grep -qF "$(sed -n 2p "$(D root-cert.pem)")" "$CERTS/ca/api.pem"
+	live_is api "$(D b-cert.pem)"
+	before=$(json status | jq .generation)
+	lockstep cert set api --cert "$(D b-cert.pem)" --key "$(D b-key.pem)" --chain "$(D sub-cert.pem)"
+	[ "$(json status | jq .generation)" = "$before" ]
+	grep -qF "$(sed -n 2p "$(D root-cert.pem)")" "$CERTS/ca/api.pem"
 }
 
 @test "what cert set refuses: exit 3, one line with file, found and wanted, and nothing changed" {
