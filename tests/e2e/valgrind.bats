@@ -43,6 +43,8 @@ until_true() { # until_true SECONDS COMMAND…
 	echo broken >"$root/etc/lockstep/certs/cm_cert.pem"
 	healed() { [ -L "$root/etc/lockstep/certs/cm_cert.pem" ]; }
 	until_true 60 healed
+	# The drop-in's rotation may still be closing.
+	until_true 60 "$bin/lockstep" --root "$root" status --quiet
 	"$bin/lockstep" --root "$root" --timeout 100 rollback 1
 	"$bin/lockstep" --root "$root" --timeout 100 seal rotate
 	"$bin/lockstep" --root "$root" --timeout 100 cert csr cm >/dev/null
