@@ -63,14 +63,16 @@ static void jobs_free(struct job *job)
 static void *run(void *arg)
 {
 	struct ls_worker *w = arg;
+	bool worked = false;
 
 	(void)pthread_mutex_lock(&w->mutex);
 	for (;;) {
 		struct job *job;
 
 		/* A change uses some MB for a moment; what is idle for weeks gives them back. */
-		if (!w->first)
+		if (!w->first && worked)
 			(void)malloc_trim(0);
+		worked = true;
 		while (!w->first && !w->stopping)
 			(void)pthread_cond_wait(&w->wake, &w->mutex);
 		if (w->stopping)
@@ -103,6 +105,10 @@ enum ls_code ls_worker_new(
 	sigset_t all, old;
 	int rc;
 
+	/* Where malloc is replaced (a sanitizer), this call is the C library's first look at its
+	 * own heap, which two threads must not have at once: it sets the heap up, without a lock.
+	 */
+	(void)malloc_trim(0);
 	w->loop = loop;
 	w->last = &w->first;
 	w->ended_last = &w->ended_first;
@@ -113,6 +119,12 @@ enum ls_code ls_worker_new(
 	(void)pthread_cond_init(&w->ended, &attr);
 	(void)pthread_condattr_destroy(&attr);
 	(void)sigfillset(&all); /* signals are the loop's */
+	/* But a fault is the thread's own: blocked, it would end the process without a word. */
+	(void)sigdelset(&all, SIGSEGV);
+	(void)sigdelset(&all, SIGBUS);
+	(void)sigdelset(&all, SIGFPE);
+	(void)sigdelset(&all, SIGILL);
+	(void)sigdelset(&all, SIGABRT);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	rc = pthread_create(&w->thread, NULL, run, w);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -74,10 +74,10 @@ no_drop_in() {
 	m openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=prod.example.com \
 		-addext subjectAltName=DNS:prod.example.com,DNS:*.prod.example.com,DNS:internal.prod.example.com,DNS:*.internal.prod.example.com \
 		-addext extendedKeyUsage=serverAuth -addext basicConstraints=critical,CA:FALSE -addext keyUsage=digitalSignature \
-		-keyout /root/key -out /root/cert 2>/dev/null
-	want=$(m openssl x509 -in /root/cert -noout -fingerprint -sha256 | sed 's/.*=//; s/://g' | tr A-F a-f)
-	m mv /root/key /etc/lockstep/incoming/cm_key.pem
-	m mv /root/cert /etc/lockstep/incoming/cm_cert.pem
+		-keyout /srv/key -out /srv/cert 2>/dev/null
+	want=$(m openssl x509 -in /srv/cert -noout -fingerprint -sha256 | sed 's/.*=//; s/://g' | tr A-F a-f)
+	m mv /srv/key /etc/lockstep/incoming/cm_key.pem
+	m mv /srv/cert /etc/lockstep/incoming/cm_cert.pem
 	is_served() { [ "$(served 8443)" = "$want" ]; }
 	until_ 5 is_served
 	until_ 5 well
@@ -169,11 +169,11 @@ no_drop_in() {
 	m sh -c 'sed s/syncer/sixth/ /usr/share/lockstep/templates/syncer.conf >/etc/lockstep/templates/sixth.conf'
 	m systemctl reload lockstepd
 	until_ 5 m test -s /etc/lockstep/certs/sixth_cert.pem
-	m sh -c 'cp /etc/lockstep/lockstep.conf /root && echo "no_such_key = 1;" >>/etc/lockstep/lockstep.conf'
+	m sh -c 'cp /etc/lockstep/lockstep.conf /srv && echo "no_such_key = 1;" >>/etc/lockstep/lockstep.conf'
 	m systemctl reload lockstepd
 	says '*the old configuration stays in force*no_such_key*' # at once: the reload is over when systemctl returns
 	active
-	m cp /root/lockstep.conf /etc/lockstep/lockstep.conf
+	m cp /srv/lockstep.conf /etc/lockstep/lockstep.conf
 	m systemctl reload lockstepd
 	well
 }
@@ -251,11 +251,11 @@ no_drop_in() {
 }
 
 @test "a node that cannot be opened holds up nothing and says why; mended, it opens" {
-	m mv /var/lib/lockstep/identity /root/identity
+	m mv /var/lib/lockstep/identity /srv/identity
 	m systemctl restart lockstepd
 	says 'cannot open the node: *identity*'
 	active
-	m mv /root/identity /var/lib/lockstep/identity
+	m mv /srv/identity /var/lib/lockstep/identity
 	until_ 5 well
 	[ "$(show NRestarts)" = 0 ]
 }
