@@ -47,7 +47,7 @@ UNITS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*
 
 .DEFAULT_GOAL := all
 .PHONY: all units lint fmt clean install uninstall deps-build deps-test check check-run up down \
-	clean-run bench fuzz fuzzers help FORCE
+	clean-run bench fuzz fuzzers soak help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -156,6 +156,10 @@ fuzz: deps-test fuzzers
 bench: all
 	@tests/bench/run $(BUILD)
 
+# The slow proofs, up to an hour each: tests/soak/NN-name. SOAK="10-crash" runs that one alone.
+soak: deps-test all e2e-programs
+	@tests/soak/run $(SOAK)
+
 # ---- installation ----
 
 BINDIR = $(DESTDIR)$(PREFIX)/bin
@@ -199,6 +203,7 @@ help:
 	@echo "make up, down   a node at $(RUN)/n1, started and stopped; clean-run deletes it"
 	@echo "make check      every test, with sanitizers; lint: style and layers alone"
 	@echo "make fuzz       each fuzz target for FUZZ_SECONDS; bench: measurements with their method"
+	@echo "make soak       the slow proofs (crash points, power cuts, long life), up to an hour each"
 	@echo "make install PREFIX=$(PREFIX) DESTDIR=, uninstall, clean, fmt"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
