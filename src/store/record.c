@@ -316,13 +316,13 @@ static json_t *tip_to_json(const struct ls_tip *tip)
 		(json_int_t)tip->dir_generation);
 }
 
-static json_t *ballot_to_json(const struct ls_ballot *b)
+json_t *ls_ballot_to_json(const struct ls_ballot *b)
 {
 	return json_pack("{s:s, s:b, s:o, s:o}", "node", b->node, "yes", b->yes, "reason",
 		text_to_json(b->reason), "baseline", strv_to_json(b->baseline));
 }
 
-static json_t *report_to_json(const struct ls_report *p)
+json_t *ls_report_to_json(const struct ls_report *p)
 {
 	return json_pack("{s:s, s:s, s:b, s:o, s:o}", "node", p->node, "commit", p->commit, "good",
 		p->good, "reason", text_to_json(p->reason), "warnings", strv_to_json(p->warnings));
@@ -333,9 +333,9 @@ static json_t *rotation_to_json(const struct ls_rotation *r)
 	json_t *ballots = json_array(), *reports = json_array();
 
 	for (size_t i = 0; i < r->ballot_count; i++)
-		(void)json_array_append_new(ballots, ballot_to_json(&r->ballots[i]));
+		(void)json_array_append_new(ballots, ls_ballot_to_json(&r->ballots[i]));
 	for (size_t i = 0; i < r->report_count; i++)
-		(void)json_array_append_new(reports, report_to_json(&r->reports[i]));
+		(void)json_array_append_new(reports, ls_report_to_json(&r->reports[i]));
 	return json_pack(
 		"{s:s, s:s, s:s, s:s, s:I, s:s, s:o, s:I, s:I, s:I, s:o, s:s, s:o, s:o, s:o}",
 		"nonce", r->nonce, "phase", ls_phase_text(r->phase), "commit", r->commit, "parent",
@@ -429,38 +429,44 @@ static bool take_tip(const json_t *obj, struct ls_tip *to)
 	       take_int(obj, "dir_generation", &to->dir_generation);
 }
 
-static bool take_ballots(const json_t *array, struct ls_rotation *r)
+enum ls_code ls_ballot_from_json(const json_t *json, struct ls_rotation *to, struct ls_err *err)
 {
-	if (!json_is_array(array))
-		return false;
-	r->ballots = ls_alloc(json_array_size(array), sizeof *r->ballots);
-	for (size_t i = 0; i < json_array_size(array); i++) {
-		const json_t *obj = json_array_get(array, i);
-		struct ls_ballot *b = &r->ballots[r->ballot_count++];
+	struct ls_ballot b = { 0 };
 
-		if (!TAKE(obj, "node", b->node) || !take_bool(obj, "yes", &b->yes) ||
-			!take_heap(obj, "reason", &b->reason) ||
-			!take_strv(obj, "baseline", &b->baseline))
-			return false;
+	if (!TAKE(json, "node", b.node) || !take_bool(json, "yes", &b.yes) ||
+		!take_heap(json, "reason", &b.reason) ||
+		!take_strv(json, "baseline", &b.baseline)) {
+		ballot_done(&b);
+		return damaged(err, "ballots");
 	}
-	return true;
+	to->ballots = ls_realloc(to->ballots, to->ballot_count + 1, sizeof b);
+	to->ballots[to->ballot_count++] = b;
+	return LS_OK;
 }
 
-static bool take_reports(const json_t *array, struct ls_rotation *r)
+enum ls_code ls_report_from_json(const json_t *json, struct ls_rotation *to, struct ls_err *err)
+{
+	struct ls_report p = { 0 };
+
+	if (!TAKE(json, "node", p.node) || !TAKE(json, "commit", p.commit) ||
+		!take_bool(json, "good", &p.good) || !take_heap(json, "reason", &p.reason) ||
+		!take_strv(json, "warnings", &p.warnings)) {
+		report_done(&p);
+		return damaged(err, "reports");
+	}
+	to->reports = ls_realloc(to->reports, to->report_count + 1, sizeof p);
+	to->reports[to->report_count++] = p;
+	return LS_OK;
+}
+
+static bool take_all(const json_t *array, struct ls_rotation *r,
+	enum ls_code (*take)(const json_t *json, struct ls_rotation *to, struct ls_err *err))
 {
 	if (!json_is_array(array))
 		return false;
-	r->reports = ls_alloc(json_array_size(array), sizeof *r->reports);
-	for (size_t i = 0; i < json_array_size(array); i++) {
-		const json_t *obj = json_array_get(array, i);
-		struct ls_report *p = &r->reports[r->report_count++];
-
-		if (!TAKE(obj, "node", p->node) || !TAKE(obj, "commit", p->commit) ||
-			!take_bool(obj, "good", &p->good) ||
-			!take_heap(obj, "reason", &p->reason) ||
-			!take_strv(obj, "warnings", &p->warnings))
+	for (size_t i = 0; i < json_array_size(array); i++)
+		if (take(json_array_get(array, i), r, NULL) != LS_OK)
 			return false;
-	}
 	return true;
 }
 
@@ -479,8 +485,8 @@ static bool take_rotation(const json_t *obj, struct ls_rotation *r)
 	       take_int(obj, "verify_deadline", &r->verify_deadline_s) &&
 	       take_tip(json_object_get(obj, "earlier"), &r->earlier) &&
 	       TAKE(obj, "revert_commit", r->revert_commit) && take_heap(obj, "why", &r->why) &&
-	       take_ballots(json_object_get(obj, "ballots"), r) &&
-	       take_reports(json_object_get(obj, "reports"), r);
+	       take_all(json_object_get(obj, "ballots"), r, ls_ballot_from_json) &&
+	       take_all(json_object_get(obj, "reports"), r, ls_report_from_json);
 }
 
 static bool take_outcome(const json_t *obj, struct ls_outcome *o)

@@ -29,6 +29,15 @@ json_t *ls_record_to_json(const struct ls_store_view *view); /* new reference */
 LS_CHECK enum ls_code ls_record_from_json(
 	const json_t *json, struct ls_store_view *out, struct ls_err *err);
 
+/* One vote, one report; for backends that keep them apart. */
+json_t *ls_ballot_to_json(const struct ls_ballot *ballot);
+json_t *ls_report_to_json(const struct ls_report *report);
+/* Appended to the rotation; LS_E_DAMAGED: nothing was. */
+LS_CHECK enum ls_code ls_ballot_from_json(
+	const json_t *json, struct ls_rotation *to, struct ls_err *err);
+LS_CHECK enum ls_code ls_report_from_json(
+	const json_t *json, struct ls_rotation *to, struct ls_err *err);
+
 void ls_rotation_free(struct ls_rotation **rotation);
 void ls_outcome_free(struct ls_outcome **outcome);
 

@@ -125,10 +125,12 @@ void ls_store_free(struct ls_store **store);
  * was written. */
 LS_CHECK enum ls_code ls_store_read(
 	struct ls_store *store, struct ls_store_view *out, struct ls_err *err);
-/* Makes a generation's pack readable by all nodes. It is forgotten when its rotation ends. */
+/* Makes a generation's pack readable by all nodes. It is forgotten when its attempt is aborted; a
+ * decided one is kept where several nodes need it, for those that were away. LS_E_REFUSED: it is
+ * larger than the store can hold. */
 LS_CHECK enum ls_code ls_store_publish(
 	struct ls_store *store, const char *commit, struct ls_bytes pack, struct ls_err *err);
-/* LS_E_NOT_FOUND: it was never published or its rotation has ended. */
+/* LS_E_NOT_FOUND: it was never published, or is forgotten. */
 LS_CHECK enum ls_code ls_store_fetch(
 	struct ls_store *store, const char *commit, struct ls_buf *out_pack, struct ls_err *err);
 /* Begins: only when none runs and the tip is rotation->parent. Taken from *rotation: nonce, commit,
@@ -169,10 +171,31 @@ LS_CHECK enum ls_code ls_store_tidy(struct ls_store *store, struct ls_err *err);
  * by timer. */
 int ls_store_watch_fd(struct ls_store *store);
 
+/* How a store whose engine others can write to tells what a member wrote (DESIGN 6): whoever can
+ * write there can stop us, never deceive us. `content` names the entry's full key. */
+struct ls_store_trust {
+	/* LS_E_REFUSED when this process may not sign for `node`. */
+	enum ls_code (*sign)(void *arg, const char *node, struct ls_bytes content,
+		struct ls_buf *out_signature, struct ls_err *err);
+	/* LS_E_REFUSED: `node` is no member, or did not sign this. */
+	enum ls_code (*verify)(void *arg, const char *node, struct ls_bytes content,
+		struct ls_bytes signature, struct ls_err *err);
+	void *arg;
+};
+
 /* The local store (DESIGN 5): `path`/record.json with a digest of itself, replaced whole with fsync
  * under a flock on `path`/lock; `path`/<commit>.pack; `path`/kek/<epoch>-<node>.cms. The directory
  * is made 0700. */
 LS_CHECK enum ls_code ls_store_local_open(
 	const char *path, struct ls_store **out, struct ls_err *err);
+
+struct ls_etcd_settings;
+/* A store in etcd, under /lockstep/<cluster_id>/; `node` signs what this handle moves. What is
+ * there but bears no member's signature is LS_E_DAMAGED (the record) or not counted (votes,
+ * reports). A handle follows changes in a thread of its own, which ls_store_watch_fd speaks for.
+ * The settings and `trust` are copied; its arg must outlive the handle. */
+LS_CHECK enum ls_code ls_store_etcd_open(const struct ls_etcd_settings *settings,
+	const char *cluster_id, const char *node, const struct ls_store_trust *trust,
+	struct ls_store **out, struct ls_err *err);
 
 #endif

@@ -1,0 +1,47 @@
+/* https -- HTTPS client (libcurl) for a peer with which both sides prove who they are: one CA is
+ * trusted, a client certificate is shown. Blocking; a handle belongs to one thread and keeps its
+ * connections.
+ *
+ * Certificates and keys are handed over as PEM in memory. Redirects, proxies and signals are not
+ * used; TLS 1.2 is the least (RFC 9325 section 3.1.1).
+ */
+#ifndef LS_NET_HTTPS_H
+#define LS_NET_HTTPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+struct ls_https;
+
+/* All three are copied; ca_pem empty: the scheme must be http (tests, an engine on loopback). */
+struct ls_https_tls {
+	struct ls_bytes ca_pem;
+	struct ls_bytes cert_pem;
+	struct ls_bytes key_pem;
+};
+void ls_https_new(const struct ls_https_tls *tls, struct ls_https **out);
+void ls_https_free(struct ls_https **https);
+
+struct ls_https_call {
+	const char *url;
+	char *const *headers; /* "Name: value", NULL-ended; NULL: none */
+	struct ls_bytes body; /* sent by POST as application/json */
+	int64_t connect_ms;
+	int64_t timeout_ms; /* for the whole call; 0: none, for a stream */
+	size_t body_max;    /* of the answer, or of a stream's line */
+	/* A stream: called for each line as it comes, without its newline; false ends the call. */
+	bool (*on_line)(void *arg, const char *line, size_t len);
+	/* A stream: asked at least once a second; false ends the call. */
+	bool (*on_tick)(void *arg);
+	void *arg;
+};
+/* POSTs and waits for the answer. *out_status is the HTTP status; *out_body is replaced. LS_OK also
+ * when a callback ended the call. LS_E_UNREACHABLE: no connection was made, so nothing was sent;
+ * LS_E_UNKNOWN: the connection was there and then broke, was refused in TLS (with TLS 1.3 a client
+ * learns of it only after it has sent, RFC 8446 section 4.4.2.4), or gave no answer in time. */
+LS_CHECK enum ls_code ls_https_post(struct ls_https *https, const struct ls_https_call *call,
+	int *out_status, struct ls_buf *out_body, struct ls_err *err);
+
+#endif

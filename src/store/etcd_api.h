@@ -1,0 +1,80 @@
+/* etcd_api -- etcd's version 3 interface as its JSON gateway speaks it: reads, transactions and
+ * the watch, over HTTPS with a client certificate, with fail-over between endpoints.
+ *
+ * Blocking. A handle belongs to one thread; the watch has a thread and a connection of its own.
+ * What the engine does in each case was measured against 3.4; other versions differ in white space
+ * and in the shape of errors only, so nothing here depends on either.
+ */
+#ifndef LS_STORE_ETCD_API_H
+#define LS_STORE_ETCD_API_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "net/https.h"
+
+struct ls_etcd_settings {
+	char *const *endpoints; /* "https://HOST:PORT" */
+	struct ls_https_tls tls;
+	int64_t timeout_ms; /* of one call on one endpoint */
+};
+
+struct ls_etcd_kv {
+	char *key;
+	struct ls_buf value;
+};
+struct ls_etcd_list {
+	struct ls_etcd_kv *kvs;
+	size_t count;
+	int64_t revision; /* of the engine when it answered */
+};
+void ls_etcd_list_done(struct ls_etcd_list *list);
+/* NULL: not there. */
+const struct ls_buf *ls_etcd_list_get(const struct ls_etcd_list *list, const char *key);
+
+/* That a key's value is `value`, or with value.data NULL that the key is not there. Never a
+ * revision: one from before a restored engine would fit other content. */
+struct ls_etcd_compare {
+	const char *key;
+	struct ls_bytes value;
+};
+/* Puts `value`; with value.data NULL removes the key; `prefix` removes all keys that begin so. */
+struct ls_etcd_change {
+	const char *key;
+	struct ls_bytes value;
+	bool prefix;
+};
+
+struct ls_etcd;
+/* Copies the settings. Nothing is asked yet. */
+void ls_etcd_new(const struct ls_etcd_settings *settings, struct ls_etcd **out);
+void ls_etcd_free(struct ls_etcd **etcd);
+
+/* Codes of all calls. LS_E_UNREACHABLE: no endpoint did it, and none will: not connected, or
+ * refused before it was proposed. LS_E_UNKNOWN (changes only): it was sent and may be done, now or
+ * later. LS_E_REFUSED: the engine says that the request is not acceptable. LS_E_IO: its space is
+ * used up. LS_E_DAMAGED: an answer that is none. */
+
+/* All keys that begin with one of `prefixes` (a key is a prefix of itself), as they were at one
+ * revision; linearizable. At most 100,000 keys and 64 MiB. */
+LS_CHECK enum ls_code ls_etcd_read(
+	struct ls_etcd *etcd, char *const *prefixes, struct ls_etcd_list *out, struct ls_err *err);
+/* All changes if all compares hold, at one revision; else none, and *out_done is false. A key may
+ * stand in one change only; at most 128 compares and changes. */
+LS_CHECK enum ls_code ls_etcd_txn(struct ls_etcd *etcd, const struct ls_etcd_compare *compares,
+	size_t compare_count, const struct ls_etcd_change *changes, size_t change_count,
+	bool *out_done, struct ls_err *err);
+
+/* A watch of a prefix. Its descriptor becomes readable when something under it may have changed, at
+ * the first connection, after each reconnection, and when the engine's history was compacted past
+ * what was seen: it says "look", never what. A member that falls silent is left after 3 of its
+ * progress periods. */
+struct ls_etcd_watch;
+LS_CHECK enum ls_code ls_etcd_watch_start(const struct ls_etcd_settings *settings,
+	const char *prefix, struct ls_etcd_watch **out, struct ls_err *err);
+void ls_etcd_watch_stop(struct ls_etcd_watch **watch); /* waits for its thread: 1 s at most */
+int ls_etcd_watch_fd(const struct ls_etcd_watch *watch);
+void ls_etcd_watch_seen(struct ls_etcd_watch *watch); /* makes the descriptor unreadable again */
+
+#endif
