@@ -230,11 +230,10 @@ static enum ls_code read_packed(struct ls_history *history, const git_oid *oid, 
 	return LS_OK;
 }
 
-/* True when the object is loose and in none of the packs known so far. */
-static bool only_loose(struct ls_history *history, const git_oid *oid)
+/* Neither looks for packs that are new since the last look. */
+static bool known(git_odb *odb, const git_oid *oid)
 {
-	return !git_odb_exists_ext(history->packs, oid, GIT_ODB_LOOKUP_NO_REFRESH) &&
-	       git_odb_exists_ext(history->loose, oid, GIT_ODB_LOOKUP_NO_REFRESH);
+	return git_odb_exists_ext(odb, oid, GIT_ODB_LOOKUP_NO_REFRESH);
 }
 
 enum ls_code ls_repo_read(struct ls_history *history, const git_oid *oid, git_object_t type,
@@ -245,7 +244,11 @@ enum ls_code ls_repo_read(struct ls_history *history, const git_oid *oid, git_ob
 	enum ls_code rc;
 
 	(void)git_oid_tostr(hex, sizeof hex, oid);
-	if (only_loose(history, oid))
+	/* libgit2 would find a new pack by itself, but it never lets go of one that was merged
+	 * away: a handle that only reads would gather their descriptors for as long as it lives. */
+	if (!known(history->packs, oid) && !known(history->loose, oid))
+		LS_TRY(ls_repo_reopen(history, err));
+	if (!known(history->packs, oid) && known(history->loose, oid))
 		rc = ls_loose_read(history, oid, LS_OBJECT_BYTES_MAX, &found, out, err);
 	else
 		rc = read_packed(history, oid, type, out, err);

@@ -723,6 +723,45 @@ START_TEST(another_handle_survives_tidying)
 }
 END_TEST
 
+static int deleted_packs_open(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry;
+	int count = 0;
+
+	ck_assert_ptr_nonnull(dir);
+	while ((entry = readdir(dir))) {
+		char to[512];
+		ssize_t len = readlinkat(dirfd(dir), entry->d_name, to, sizeof to - 1);
+
+		to[len > 0 ? len : 0] = '\0';
+		count += strstr(to, ".pack") && strstr(to, "(deleted)");
+	}
+	(void)closedir(dir);
+	return count;
+}
+
+/* As the daemon's reader lives, beside its writer. */
+START_TEST(a_handle_that_only_reads_lets_go_of_merged_packs)
+{
+	LS_CLEANUP(ls_history_free) struct ls_history *other = NULL;
+	struct ls_commit_id root, head = chain(2, &root);
+	int most = 0;
+
+	ck_ok(ls_history_open(path, &other, &err));
+	for (int64_t i = 3; i <= 80; i++) {
+		int open;
+
+		head = next(i, &head);
+		ck_ok(ls_history_tidy(history, &err));
+		ck_ok(ls_history_judge(other, &head, NULL, &err));
+		open = deleted_packs_open();
+		most = open > most ? open : most;
+	}
+	ck_assert_int_le(most, 10);
+}
+END_TEST
+
 START_TEST(what_stock_git_leaves_is_no_hindrance)
 {
 	struct ls_commit_id root, head = chain(12, &root);
@@ -809,6 +848,6 @@ LS_TEST_MAIN_FIXTURE("history", setup, teardown, an_empty_history_has_no_head_an
 	a_rewritten_parent_is_found, another_root_is_found, a_tree_that_is_no_state_is_found,
 	a_flipped_byte_in_a_pack_or_index_is_found, a_flipped_byte_in_a_loose_object_is_found,
 	a_missing_object_is_named_with_its_generation, tidying_keeps_every_object_and_few_packs,
-	another_handle_survives_tidying, what_stock_git_leaves_is_no_hindrance,
-	a_packs_keep_file_is_respected, cleaning_removes_remains_and_nothing_else,
-	an_operators_configuration_does_not_matter)
+	another_handle_survives_tidying, a_handle_that_only_reads_lets_go_of_merged_packs,
+	what_stock_git_leaves_is_no_hindrance, a_packs_keep_file_is_respected,
+	cleaning_removes_remains_and_nothing_else, an_operators_configuration_does_not_matter)
