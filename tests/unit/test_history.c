@@ -708,6 +708,26 @@ START_TEST(tidying_keeps_every_object_and_few_packs)
 }
 END_TEST
 
+/* However long the history is, no merge is of more than what a few hundred generations take. */
+START_TEST(tidying_leaves_big_packs_as_they_are)
+{
+	struct ls_commit_id root, head;
+	int64_t count;
+
+	ck_assert(shell("for bytes in 600000 610000 620000 20000; do head -c $bytes /dev/urandom | "
+			"git hash-object -w --stdin | git pack-objects -q objects/pack/pack "
+			">../$bytes; git prune-packed; done"));
+	head = chain(12, &root);
+	ck_ok(ls_history_tidy(history, &err));
+	ck_assert(shell("for bytes in 600000 610000 620000; do [ -e objects/pack/pack-$(cat "
+			"../$bytes).pack ] || exit 1; done; [ ! -e objects/pack/pack-$(cat "
+			"../20000).pack ]"));
+	ck_assert_uint_le(count_files("objects/pack", ".pack"), 9);
+	ck_ok(verify(&head, &root, &count));
+	ck_assert_int_eq(count, 12);
+}
+END_TEST
+
 START_TEST(another_handle_survives_tidying)
 {
 	LS_CLEANUP(ls_history_free) struct ls_history *other = NULL;
@@ -848,6 +868,7 @@ LS_TEST_MAIN_FIXTURE("history", setup, teardown, an_empty_history_has_no_head_an
 	a_rewritten_parent_is_found, another_root_is_found, a_tree_that_is_no_state_is_found,
 	a_flipped_byte_in_a_pack_or_index_is_found, a_flipped_byte_in_a_loose_object_is_found,
 	a_missing_object_is_named_with_its_generation, tidying_keeps_every_object_and_few_packs,
-	another_handle_survives_tidying, a_handle_that_only_reads_lets_go_of_merged_packs,
-	what_stock_git_leaves_is_no_hindrance, a_packs_keep_file_is_respected,
-	cleaning_removes_remains_and_nothing_else, an_operators_configuration_does_not_matter)
+	tidying_leaves_big_packs_as_they_are, another_handle_survives_tidying,
+	a_handle_that_only_reads_lets_go_of_merged_packs, what_stock_git_leaves_is_no_hindrance,
+	a_packs_keep_file_is_respected, cleaning_removes_remains_and_nothing_else,
+	an_operators_configuration_does_not_matter)
