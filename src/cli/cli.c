@@ -167,6 +167,22 @@ bool ls_cli_parse(struct ls_cli *cli, const struct ls_cli_verb *verb,
 	return true;
 }
 
+bool ls_cli_parse_number(struct ls_cli *cli, const struct ls_cli_verb *verb,
+	const struct ls_cli_option *options, int argc, char **argv, const char *what, int64_t *out)
+{
+	char **rest;
+	bool ok;
+
+	if (!ls_cli_parse(cli, verb, options, argc, argv, 1, 1, &rest))
+		return false;
+	ok = ls_text_number(rest[0], 1, INT64_MAX, out);
+	if (!ok)
+		fprintf(stderr, "lockstep: %s%s%s: '%s': wanted the number of %s\n", verb->name,
+			verb->sub ? " " : "", verb->sub ? verb->sub : "", rest[0], what);
+	free(rest);
+	return ok;
+}
+
 int ls_cli_usage_code(const struct ls_cli *cli)
 {
 	return cli->help ? 0 : 2;

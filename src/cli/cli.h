@@ -46,6 +46,9 @@ struct ls_cli_verb {
 bool ls_cli_parse(struct ls_cli *cli, const struct ls_cli_verb *verb,
 	const struct ls_cli_option *options, int argc, char **argv, size_t min_rest,
 	size_t max_rest, char ***out_rest);
+/* The same for a verb with one word, which is a number from 1 on: of `what`, "a generation". */
+bool ls_cli_parse_number(struct ls_cli *cli, const struct ls_cli_verb *verb,
+	const struct ls_cli_option *options, int argc, char **argv, const char *what, int64_t *out);
 int ls_cli_usage_code(const struct ls_cli *cli); /* 0 after --help, else 2 */
 /* One global option at argv[*at]; moves *at behind it. 1: taken, 0: not global, -1: wrong. */
 int ls_cli_global(struct ls_cli *cli, int argc, char **argv, int *at);

@@ -83,14 +83,6 @@ static enum ls_code show_offline(
 	return ls_view_generation(agent, *(int64_t *)arg, out, err);
 }
 
-static bool number_word(const char *verb, const char *word, int64_t *out)
-{
-	if (ls_text_number(word, 1, INT64_MAX, out))
-		return true;
-	fprintf(stderr, "lockstep: %s: '%s': wanted the number of a generation\n", verb, word);
-	return false;
-}
-
 static void print_pairs(const char *label, const json_t *array)
 {
 	for (size_t i = 0; i < json_array_size(array); i++)
@@ -136,15 +128,9 @@ int ls_cli_history_show(struct ls_cli *cli, const struct ls_cli_verb *verb, int 
 	struct ls_err err = { 0 };
 	json_t *answer = NULL;
 	int64_t number = 0;
-	char **rest;
-	bool ok;
 
-	if (!ls_cli_parse(cli, verb, NULL, argc, argv, 1, 1, &rest))
+	if (!ls_cli_parse_number(cli, verb, NULL, argc, argv, "a generation", &number))
 		return ls_cli_usage_code(cli);
-	ok = number_word("history show", rest[0], &number);
-	free(rest);
-	if (!ok)
-		return 2;
 	path = ls_format("/v1/history/%lld", (long long)number);
 	if (ls_cli_look(cli, path, show_offline, &number, &answer, &err) != LS_OK)
 		return ls_cli_fail(cli, &err);
@@ -155,14 +141,15 @@ int ls_cli_history_show(struct ls_cli *cli, const struct ls_cli_verb *verb, int 
 	return 0;
 }
 
+static bool shows_progress(const struct ls_cli *cli)
+{
+	return !cli->quiet && isatty(STDERR_FILENO);
+}
+
 static void verify_progress(void *arg, int64_t done, int64_t total)
 {
-	struct ls_cli *cli = arg;
-
-	if (!cli->quiet && isatty(STDERR_FILENO) && (done % 100 == 0 || done == total))
+	if (shows_progress(arg) && (done % 100 == 0 || done == total))
 		fprintf(stderr, "\r\033[Kverified %lld of %lld", (long long)done, (long long)total);
-	if (!cli->quiet && isatty(STDERR_FILENO) && done == total)
-		fputs("\r\033[K", stderr);
 }
 
 /* Reads the files itself where it may, so that the judge does not depend on the daemon and can show
@@ -182,6 +169,8 @@ int ls_cli_history_verify(struct ls_cli *cli, const struct ls_cli_verb *verb, in
 		code = ls_agent_open(cli->root, cli->config, false, &agent, &err);
 		if (code == LS_OK)
 			code = ls_view_verify(agent, verify_progress, cli, &answer, &err);
+		if (shows_progress(cli))
+			fputs("\r\033[K", stderr);
 	} else {
 		code = ls_cli_ask(cli, "GET", "/v1/verify", (struct ls_bytes){ 0 }, &answer, &err);
 	}
@@ -205,12 +194,8 @@ int ls_cli_rollback(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc
 {
 	struct ls_change change = { .kind = LS_CHANGE_ROLLBACK };
 	const struct ls_cli_option options[] = { { "--dry-run", NULL, &change.dry_run }, { 0 } };
-	char **rest;
-	bool ok;
 
-	if (!ls_cli_parse(cli, verb, options, argc, argv, 1, 1, &rest))
+	if (!ls_cli_parse_number(cli, verb, options, argc, argv, "a generation", &change.number))
 		return ls_cli_usage_code(cli);
-	ok = number_word("rollback", rest[0], &change.number);
-	free(rest);
-	return ok ? ls_cli_report_change(cli, &change, "rolled back") : 2;
+	return ls_cli_report_change(cli, &change, "rolled back");
 }

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "cli/cli.h"
 #include "daemon/command.h"
 
@@ -20,19 +19,10 @@ int ls_cli_seal_rotate(struct ls_cli *cli, const struct ls_cli_verb *verb, int a
 int ls_cli_seal_forget(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc, char **argv)
 {
 	struct ls_change change = { .kind = LS_CHANGE_SEAL_FORGET };
-	char **rest;
-	bool ok;
 	int code;
 
-	if (!ls_cli_parse(cli, verb, NULL, argc, argv, 1, 1, &rest))
+	if (!ls_cli_parse_number(cli, verb, NULL, argc, argv, "an epoch", &change.number))
 		return ls_cli_usage_code(cli);
-	ok = ls_text_number(rest[0], 1, INT64_MAX, &change.number);
-	if (!ok)
-		fprintf(stderr, "lockstep: seal forget: '%s': wanted the number of an epoch\n",
-			rest[0]);
-	free(rest);
-	if (!ok)
-		return 2;
 	code = ls_cli_report_change(cli, &change, "forgotten");
 	if (code == 0 && !cli->quiet)
 		fputs("note: copies elsewhere (backups of the identity directory, escrowed keys) "
