@@ -268,27 +268,33 @@ static enum ls_code destroy(int dir_fd, const char *name, struct ls_err *err)
 	return ls_file_remove(dir_fd, name, err);
 }
 
+struct wrapping_names {
+	char name[NAME_SIZE], cut[NAME_SIZE + 8]; /* `cut`: what a crash left of a save */
+};
+
+static bool any_there(int dir_fd, const struct wrapping_names *names)
+{
+	return ls_file_exists(dir_fd, names->name) || ls_file_exists(dir_fd, names->cut);
+}
+
 enum ls_code ls_identity_destroy_wrapping(const char *path, int64_t epoch, struct ls_err *err)
 {
 	LS_CLEANUP(ls_fd_close) int fd = -1;
-	char name[NAME_SIZE], tmp[NAME_SIZE + 8];
+	struct wrapping_names key, cert;
 	enum ls_code rc = open_dir(path, &fd, err);
-	bool there;
 
 	if (rc == LS_E_NOT_FOUND)
 		return LS_OK;
 	LS_TRY(rc);
-	wrapping_name(epoch, "cert", name);
-	there = ls_file_exists(fd, name);
-	wrapping_name(epoch, "key", name);
-	(void)snprintf(tmp, sizeof tmp, ".%s.new", name); /* a save that a crash cut off */
-	if (!there && !ls_file_exists(fd, name) && !ls_file_exists(fd, tmp))
+	wrapping_name(epoch, "key", key.name);
+	wrapping_name(epoch, "cert", cert.name);
+	(void)snprintf(key.cut, sizeof key.cut, ".%s.new", key.name);
+	(void)snprintf(cert.cut, sizeof cert.cut, ".%s.new", cert.name);
+	if (!any_there(fd, &key) && !any_there(fd, &cert))
 		return LS_OK;
-	LS_TRY(destroy(fd, tmp, err));
-	LS_TRY(destroy(fd, name, err));
-	wrapping_name(epoch, "cert", name);
-	(void)snprintf(tmp, sizeof tmp, ".%s.new", name);
-	LS_TRY(ls_file_remove(fd, tmp, err));
-	LS_TRY(ls_file_remove(fd, name, err));
+	LS_TRY(destroy(fd, key.cut, err));
+	LS_TRY(destroy(fd, key.name, err));
+	LS_TRY(ls_file_remove(fd, cert.cut, err));
+	LS_TRY(ls_file_remove(fd, cert.name, err));
 	return ls_dir_sync(fd, err);
 }

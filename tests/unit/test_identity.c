@@ -198,7 +198,20 @@ START_TEST(a_destroyed_key_is_overwritten_even_for_who_holds_it_open)
 }
 END_TEST
 
+/* Saving a pair begins with its certificate: cut off there, that is all there is of it. */
+START_TEST(what_a_crash_left_of_a_certificate_goes_too)
+{
+	LS_CLEANUP(ls_free_str) char *cut = ls_format("%s/.wrapping-2-cert.pem.new", path);
+
+	ck_ok(ls_identity_save(path, &mine, &err));
+	write_file(".wrapping-2-cert.pem.new", "cut off by a crash");
+	ck_ok(ls_identity_destroy_wrapping(path, 2, &err));
+	ck_assert_int_ne(access(cut, F_OK), 0);
+}
+END_TEST
+
 LS_TEST_MAIN_FIXTURE("identity", setup, teardown, what_is_saved_is_loaded,
 	what_others_can_read_is_refused_with_the_command_that_mends_it, node_json_is_read_strictly,
 	a_part_that_is_missing_or_of_another_key_is_damage, wrapping_keys_come_and_go_by_epoch,
-	a_destroyed_key_is_overwritten_even_for_who_holds_it_open)
+	a_destroyed_key_is_overwritten_even_for_who_holds_it_open,
+	what_a_crash_left_of_a_certificate_goes_too)
