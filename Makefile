@@ -19,7 +19,8 @@ DEPS_BUILD := gcc make pkg-config libssl-dev libgit2-dev libconfig-dev libevent-
 	libcurl4-openssl-dev libjansson-dev zlib1g-dev libsystemd-dev
 DEPS_TEST := $(DEPS_BUILD) check bats git gpgsm gpg gpg-agent openssl redis-server redis-tools etcd-server nginx-light \
 	haproxy strace valgrind clang llvm libclang-rt-14-dev clang-format jq curl socat faketime mandoc \
-	procps iproute2 systemd systemd-container dbus man-db bash zsh python3
+	procps iproute2 systemd systemd-container dbus man-db bash zsh python3 libfuse3-dev fuse3 e2fsprogs \
+	xfsprogs
 
 PKGS := libcrypto libssl zlib libgit2 libconfig libevent libevent_openssl libcurl jansson libsystemd
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -102,6 +103,17 @@ $(E2E_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/e2e/%.o
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(shell pkg-config --libs libssl libcrypto)
+
+# The disk that is cut off from power, and what leaves out syncs (without sanitizers: it is preloaded).
+e2e-programs: $(BUILD)/tests/disk $(BUILD)/tests/nosync.so
+$(BUILD)/tests/disk: $(BUILD)/tests/power/disk.o
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(shell pkg-config --libs fuse3)
+$(BUILD)/tests/nosync.so: tests/power/nosync.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O1 -g -fPIC -shared -o $@ $<
 
 # Installs what is missing, and asks for nothing when nothing is. Starts no service: while packages are installed a
 # policy-rc.d forbids it, unless the machine has one of its own.
