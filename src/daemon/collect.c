@@ -6,7 +6,15 @@
 
 #include "daemon/command.h"
 #include "daemon/daemon.h"
+#include "intake/candidate.h"
 #include "pki/credential.h"
+
+/* So many strays in a minute are refused one by one, each with its certificates in rejected/; what
+ * comes beyond is a flood and is refused in batches. */
+#define STRAYS_SINGLY 10
+#define STRAYS_WINDOW_MS 60000
+/* Of scans: a tenth of the time. With 10,000 files one takes some 20 ms. */
+#define SCAN_PAUSE 9
 
 struct intake_job {
 	struct ls_daemon *d;
@@ -16,6 +24,9 @@ struct intake_job {
 	bool has_cert;
 	char *fault;
 	bool unread;
+	size_t gathered; /* files; 0: it is one drop-in */
+	struct ls_buf names;
+	bool judged;
 	enum ls_dropin_verdict verdict;
 	enum ls_event event;
 	int priority;
@@ -27,6 +38,7 @@ static void job_free(struct intake_job *job)
 {
 	ls_change_done(&job->change);
 	free(job->fault);
+	ls_buf_done(&job->names);
 	free(job->message);
 	ls_log_change_done(&job->about);
 	free(job);
@@ -77,6 +89,29 @@ static void refuse(struct intake_job *job, const char *reason)
 	say(job, LOG_ERR, LS_EVENT_DROPIN_REFUSED,
 		ls_format("refused drop-in '%s': %s; see %s", shown, reason, path));
 	/* Not a reason to refuse anything: it is done again next time. */
+	LS_IGNORE(ls_dropin_expire(d->paths.rejected, now_ms, d->rejected_keep_days, NULL));
+}
+
+static void refuse_gathered(struct intake_job *job)
+{
+	struct ls_daemon *d = job->d;
+	LS_CLEANUP(ls_free_str) char *path = NULL;
+	LS_CLEANUP(ls_free_str)
+	char *reason = ls_format("%zu file%s in incoming/ with no component's name (%s): put aside "
+				 "there under names that begin with .refused-",
+		job->gathered, job->gathered == 1 ? "" : "s", ls_buf_text(&job->names));
+	struct ls_err err = { 0 };
+	int64_t now_ms = ls_now_ms();
+
+	job->verdict = LS_DROPIN_REFUSED;
+	job->about.code = LS_E_REFUSED;
+	if (ls_dropin_reject(d->paths.rejected, now_ms, "", reason, (struct ls_bytes){ 0 }, &path,
+		    &err) != LS_OK) {
+		wait_for(job,
+			ls_format("%s; it could not be noted in rejected/: %s", reason, err.text));
+		return;
+	}
+	say(job, LOG_ERR, LS_EVENT_DROPIN_REFUSED, ls_format("refused %s; see %s", reason, path));
 	LS_IGNORE(ls_dropin_expire(d->paths.rejected, now_ms, d->rejected_keep_days, NULL));
 }
 
@@ -154,6 +189,7 @@ static void judge(struct intake_job *job)
 	struct ls_err err = { 0 };
 	enum ls_code code;
 
+	job->judged = true;
 	author.email = email;
 	code = try_first(job, &author, &err);
 	if (code == LS_OK)
@@ -220,6 +256,10 @@ static void intake_work(void *arg)
 {
 	struct intake_job *job = arg;
 
+	if (job->gathered) {
+		refuse_gathered(job);
+		return;
+	}
 	ls_daemon_rotation_begin(job->d);
 	look_at(job);
 	ls_daemon_rotation_end(job->d);
@@ -259,13 +299,14 @@ static void intake_done(void *arg)
 	struct ls_daemon *d = job->d;
 
 	d->intake_busy = false;
-	if (!job->about.components)
+	if (!job->about.components && !job->gathered)
 		ls_strv_add(&job->about.components, ls_component_alias(the_set(job)->component));
 	if (!said_already(d, job) && job->message)
 		ls_log_change(d, job->priority, job->event, &job->about, "%s", job->message);
 	ls_dropin_settle(d->dropin, job->verdict, ls_mono_ms());
+	if (job->judged) /* only then is there something to tidy */
+		ls_source_arm(d->reconcile_timer, 0);
 	job_free(job);
-	ls_source_arm(d->reconcile_timer, 0);
 	ls_daemon_look(d);
 }
 
@@ -274,11 +315,32 @@ static void intake_drop(void *arg)
 	job_free(arg);
 }
 
-static void post(struct ls_daemon *d, const struct ls_dropin_offer *offer)
+/* Whether this stray is one too many to be refused by itself. */
+static bool is_flood(struct ls_daemon *d, int64_t now_ms)
 {
-	struct intake_job *job = ls_alloc(1, sizeof *job);
+	if (now_ms - d->strays_since_ms >= STRAYS_WINDOW_MS) {
+		d->strays_since_ms = now_ms;
+		d->strays = 0;
+	}
+	return d->strays++ >= STRAYS_SINGLY;
+}
+
+static void fill_sets(struct intake_job *job, const struct ls_dropin_offer *offer)
+{
 	struct ls_change_set *set = ls_change_add_set(&job->change, offer->component);
 	static const struct ls_bytes empty = { "", 0 };
+
+	job->change.kind = LS_CHANGE_DROP_IN;
+	ls_change_file_set(&set->cert, offer->cert_name ? offer->cert_name : "certificate",
+		offer->cert.data ? offer->cert : empty);
+	if (offer->key.data &&
+		(!offer->cert_name || strcmp(offer->cert_name, offer->key_name) != 0))
+		ls_change_file_set(&set->key, offer->key_name, offer->key);
+}
+
+static void post(struct ls_daemon *d, const struct ls_dropin_offer *offer, int64_t now_ms)
+{
+	struct intake_job *job = ls_alloc(1, sizeof *job);
 
 	job->d = d;
 	job->origin = offer->origin;
@@ -286,36 +348,71 @@ static void post(struct ls_daemon *d, const struct ls_dropin_offer *offer)
 	job->has_cert = offer->cert_name != NULL;
 	job->fault = offer->fault ? ls_strdup(offer->fault) : NULL;
 	job->unread = offer->unread;
-	job->change.kind = LS_CHANGE_DROP_IN;
-	ls_change_file_set(&set->cert, offer->cert_name ? offer->cert_name : "certificate",
-		offer->cert.data ? offer->cert : empty);
-	if (offer->key.data &&
-		(!offer->cert_name || strcmp(offer->cert_name, offer->key_name) != 0))
-		ls_change_file_set(&set->key, offer->key_name, offer->key);
+	fill_sets(job, offer);
+	if (offer->stray && is_flood(d, now_ms))
+		job->gathered = ls_dropin_gather(d->dropin, now_ms, &job->names);
 	d->intake_busy = true;
 	ls_worker_post(d->writer, intake_work, intake_done, intake_drop, job);
+}
+
+/* The live files' plan names every component of the state. */
+static void learn_components(struct ls_daemon *d)
+{
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+	const struct ls_live_plan *plan;
+	size_t count = 0;
+
+	(void)pthread_mutex_lock(&d->guard.mutex);
+	plan = d->guard.plan;
+	if (plan)
+		names = ls_alloc(plan->count + 1, sizeof *names);
+	for (size_t i = 0; plan && i < plan->count; i++)
+		if (plan->files[i].kind == LS_LIVE_CERT)
+			names[count++] = ls_strdup(plan->files[i].component);
+	(void)pthread_mutex_unlock(&d->guard.mutex);
+	ls_dropin_know(d->dropin, &names);
+}
+
+/* False: not yet again. */
+static bool scan(struct ls_daemon *d, int64_t now_ms)
+{
+	struct ls_err err = { 0 };
+	enum ls_code code;
+	int64_t end_ms;
+
+	if (now_ms < d->scan_not_before_ms)
+		return false;
+	code = ls_dropin_scan(d->dropin, now_ms, &err);
+	end_ms = ls_mono_ms();
+	d->scan_not_before_ms = end_ms + SCAN_PAUSE * (end_ms - now_ms);
+	free(d->intake_fault);
+	d->intake_fault = NULL;
+	if (code != LS_OK)
+		d->intake_fault = ls_format("incoming/ cannot be looked at: %s", err.text);
+	return true;
 }
 
 void ls_daemon_collect(struct ls_daemon *d)
 {
 	struct ls_dropin_offer offer;
-	struct ls_err err = { 0 };
-	int64_t now_ms = ls_mono_ms(), wake_ms;
+	int64_t now_ms = ls_mono_ms(), wake_ms, pause_ms;
+	bool scanned;
 
 	if (!d->ready || d->intake_busy)
 		return;
-	free(d->intake_fault);
-	d->intake_fault = NULL;
-	if (ls_dropin_scan(d->dropin, now_ms, &err) != LS_OK)
-		d->intake_fault = ls_format("incoming/ cannot be looked at: %s", err.text);
+	scanned = scan(d, now_ms);
+	learn_components(d);
 	if (ls_dropin_next(d->dropin, now_ms, &offer)) {
-		post(d, &offer);
+		post(d, &offer, now_ms);
 		return;
 	}
 	wake_ms = ls_dropin_wake_ms(d->dropin, now_ms);
-	if (wake_ms < 0) { /* somebody took away what was waiting */
+	if (wake_ms < 0 && scanned) { /* somebody took away what was waiting */
 		free(d->intake_waits);
 		d->intake_waits = NULL;
 	}
+	pause_ms = d->scan_not_before_ms - now_ms;
+	if (!scanned && (wake_ms < 0 || wake_ms > pause_ms))
+		wake_ms = pause_ms;
 	ls_source_arm(d->intake_timer, wake_ms);
 }

@@ -17,6 +17,29 @@
 #include "net/server.h"
 #include "sys/watch.h"
 
+enum ls_event {
+	LS_EVENT_START,
+	LS_EVENT_READY,
+	LS_EVENT_STOP,
+	LS_EVENT_RELOAD,
+	LS_EVENT_CHANGE,
+	LS_EVENT_CHANGE_FAILED,
+	LS_EVENT_ROLLED_BACK,
+	LS_EVENT_DROPIN_TAKEN,
+	LS_EVENT_DROPIN_REFUSED,
+	LS_EVENT_HEALED,
+	LS_EVENT_SUPERSEDED,
+	LS_EVENT_STUCK,
+	LS_EVENT_WATCH,
+	LS_EVENT_WARNING, /* of a change that is in force */
+	LS_EVENT_COUNT
+};
+/* Of an event that others cause: how much of it was written lately, and what was not. */
+struct ls_log_limit {
+	int64_t since_ms, used;
+	int64_t left_out;
+};
+
 struct ls_daemon {
 	struct ls_paths paths;
 	struct ls_loop *loop;
@@ -38,37 +61,25 @@ struct ls_daemon {
 	int64_t rejected_keep_days;
 	bool ready; /* initialised and opened */
 	bool opening;
-	bool reread;           /* SIGHUP came before it was opened */
-	_Atomic bool rotating; /* the writer is between begin and close */
-	bool change_queued;    /* a change waits for the writer, or runs in it */
-	bool intake_busy;      /* a drop-in is with the writer */
-	char *stuck;           /* why the last reconciliation failed; NULL */
-	char *intake_fault;    /* why incoming/ cannot be looked at; NULL */
-	char *intake_waits;    /* what the latest drop-in waits for; NULL */
+	bool reread;                /* SIGHUP came before it was opened */
+	_Atomic bool rotating;      /* the writer is between begin and close */
+	bool change_queued;         /* a change waits for the writer, or runs in it */
+	bool intake_busy;           /* a drop-in is with the writer */
+	char *stuck;                /* why the last reconciliation failed; NULL */
+	char *intake_fault;         /* why incoming/ cannot be looked at; NULL */
+	int64_t scan_not_before_ms; /* of incoming/ */
+	int64_t strays_since_ms;    /* when counting them began */
+	int strays;                 /* refused one by one since then */
+	char *intake_waits; /* what the latest drop-in waits for; NULL */
 	int log_level;
 	int pid_fd;
 };
 
 /* log.c: one failure is one entry, where it is handled. `component` may be NULL. */
-enum ls_event {
-	LS_EVENT_START,
-	LS_EVENT_READY,
-	LS_EVENT_STOP,
-	LS_EVENT_RELOAD,
-	LS_EVENT_CHANGE,
-	LS_EVENT_CHANGE_FAILED,
-	LS_EVENT_ROLLED_BACK,
-	LS_EVENT_DROPIN_TAKEN,
-	LS_EVENT_DROPIN_REFUSED,
-	LS_EVENT_HEALED,
-	LS_EVENT_SUPERSEDED,
-	LS_EVENT_STUCK,
-	LS_EVENT_WATCH,
-	LS_EVENT_WARNING, /* of a change that is in force */
-	LS_EVENT_COUNT
-};
 void ls_log(struct ls_daemon *d, int priority, enum ls_event event, const char *component,
 	const char *fmt, ...) LS_PRINTF(5, 6);
+/* Says how many entries were left out since the last time because there were too many of a kind. */
+void ls_log_left_out(struct ls_daemon *d);
 /* The fields by which the entry about a change can be found: LOCKSTEP_COMPONENT (one for each),
  * _CODE when it failed, _GENERATION. Each warning becomes an entry of its own, with the same. */
 struct ls_log_change {

@@ -1,87 +1,37 @@
 #include "intake/dropin.h"
 
 #include <assert.h>
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "intake/candidate.h"
+#include "intake/slots.h"
 #include "pki/credential.h"
-#include "pki/digest.h"
 #include "pki/key.h"
 #include "sys/file.h"
 
-#define NAMES_MAX 10000
 #define RETRY_MS 200
 #define RETRY_DOUBLINGS_MAX 6 /* every 12.8 s: what is in the way then is no running rotation */
 #define LOOK_AGAIN_MS 1000    /* at captured files: nothing tells that their writer goes on */
-#define COMPONENT_TEXT_MAX                                                                         \
-	64 /* of a file name's part before the suffix; longer ones are no component */
-
-enum half { HALF_CERT, HALF_KEY, HALF_BOTH, HALF_COUNT };
-
-/* What makes a file the same file with the same content. */
-struct seen {
-	ino_t inode;
-	off_t size;
-	struct timespec mtime, ctime;
-};
-
-struct part {
-	bool there;
-	bool present_in_scan;
-	char *file_name;
-	struct ls_secret bytes;
-	char *fault;
-	bool unread; /* the fault is this machine's (EIO, EACCES): each scan tries again */
-	struct seen seen;
-	int fd; /* of a captured live file: its writer may not be done yet */
-};
-
-struct slot {
-	struct slot *next;
-	enum ls_dropin_origin origin;
-	char component[COMPONENT_TEXT_MAX + 1];
-	struct part parts[HALF_COUNT];
-	int64_t first_ms;   /* when the oldest half came */
-	int64_t changed_ms; /* when something last changed */
-	int64_t not_before_ms;
-	bool tried; /* as it is now, and found incomplete */
-	int retries;
-};
+/* Live files that are kept open. What is beyond is read at once: descriptors are few. */
+#define CAPTURED_OPEN_MAX 128
+#define GATHER_MAX 2000 /* so that putting them aside takes a moment, not the main thread */
+#define GATHER_SHOWN 5
 
 struct ls_dropin {
 	char *incoming;
 	struct ls_dropin_settings settings;
-	struct slot *slots;
-	struct slot *offered;
+	struct ls_slots slots;
+	struct ls_slot *offered;
+	char **known; /* components, sorted; NULL: not said */
+	size_t known_count;
+	int captured_open;
 };
-
-static void part_clear(struct part *part)
-{
-	free(part->file_name);
-	free(part->fault);
-	ls_secret_done(&part->bytes);
-	ls_fd_close(&part->fd);
-	*part = (struct part){ .fd = -1 };
-}
-
-static void slot_free(struct slot *slot)
-{
-	for (int i = 0; i < HALF_COUNT; i++)
-		part_clear(&slot->parts[i]);
-	free(slot);
-}
-
-static bool slot_empty(const struct slot *slot)
-{
-	for (int i = 0; i < HALF_COUNT; i++)
-		if (slot->parts[i].there)
-			return false;
-	return true;
-}
 
 void ls_dropin_new(
 	const char *incoming, const struct ls_dropin_settings *settings, struct ls_dropin **out)
@@ -90,6 +40,7 @@ void ls_dropin_new(
 
 	d->incoming = ls_strdup(incoming);
 	d->settings = *settings;
+	ls_slots_init(&d->slots);
 	*out = d;
 }
 
@@ -99,12 +50,8 @@ void ls_dropin_free(struct ls_dropin **dropin)
 
 	if (!d)
 		return;
-	while (d->slots) {
-		struct slot *next = d->slots->next;
-
-		slot_free(d->slots);
-		d->slots = next;
-	}
+	ls_slots_done(&d->slots);
+	ls_free_strv(&d->known);
 	free(d->incoming);
 	free(d);
 	*dropin = NULL;
@@ -115,198 +62,148 @@ void ls_dropin_set(struct ls_dropin *d, const struct ls_dropin_settings *setting
 	d->settings = *settings;
 }
 
-static struct slot *slot_get(
-	struct ls_dropin *d, enum ls_dropin_origin origin, const char *component, int64_t now_ms)
+static int compare_names(const void *x, const void *y)
 {
-	struct slot *slot;
-
-	for (slot = d->slots; slot; slot = slot->next)
-		if (slot->origin == origin && strcmp(slot->component, component) == 0)
-			return slot;
-	slot = ls_alloc(1, sizeof *slot);
-	slot->origin = origin;
-	(void)snprintf(slot->component, sizeof slot->component, "%s", component);
-	for (int i = 0; i < HALF_COUNT; i++)
-		slot->parts[i].fd = -1;
-	slot->first_ms = slot->changed_ms = now_ms;
-	slot->next = d->slots;
-	d->slots = slot;
-	return slot;
+	return strcmp(*(char *const *)x, *(char *const *)y);
 }
 
-static void touched(struct slot *slot, int64_t now_ms)
+void ls_dropin_know(struct ls_dropin *d, char ***components)
 {
-	if (slot_empty(slot))
-		slot->first_ms = now_ms;
-	slot->changed_ms = now_ms;
-	slot->not_before_ms = 0;
-	slot->tried = false;
-	slot->retries = 0;
+	ls_free_strv(&d->known);
+	d->known = LS_TAKE(*components);
+	d->known_count = ls_strv_count(d->known);
+	if (d->known)
+		qsort(d->known, d->known_count, sizeof *d->known, compare_names);
 }
 
-/* "proxy_cert.pem": component and half. False: not a name for us. */
-static bool parse_name(
-	const char *name, char component[COMPONENT_TEXT_MAX + 1], enum half *out_half)
+/* Whether it bears no component's name, so that nothing but a refusal can come of it. */
+static bool is_stray(const struct ls_dropin *d, const struct ls_slot *slot)
 {
-	static const struct {
-		const char *suffix;
-		enum half half;
-	} forms[] = { { "_cert.pem", HALF_CERT }, { "_key.pem", HALF_KEY }, { ".pem", HALF_BOTH } };
+	const char *name = ls_component_alias(slot->component);
 
-	for (size_t i = 0; i < LS_COUNT(forms); i++) {
-		size_t len = strlen(name), cut = strlen(forms[i].suffix);
-
-		if (!ls_has_suffix(name, forms[i].suffix) || len == cut)
-			continue;
-		if (len - cut > COMPONENT_TEXT_MAX)
-			return false;
-		memcpy(component, name, len - cut);
-		component[len - cut] = '\0';
-		*out_half = forms[i].half;
-		return ls_name_valid(component);
-	}
-	return false;
+	if (slot->live)
+		return false;
+	return slot->component[0] == '?' || (d->known && !bsearch(&name, d->known, d->known_count,
+								 sizeof *d->known, compare_names));
 }
 
-/* A name may hold anything, and ends up in the log. */
-static char *printable(const char *name)
-{
-	char *text = ls_strdup(name);
-
-	for (char *at = text; *at; at++)
-		if ((unsigned char)*at < 0x20 || *at == 0x7f)
-			*at = '?';
-	return text;
-}
-
-/* Each file of another name is a slot of its own, under a name that no component has. Long ones
- * that begin alike must not share one: they would displace each other for ever. */
-static void foreign_name(const char *name, char out[COMPONENT_TEXT_MAX + 1])
-{
-	unsigned char sha256[LS_SHA256_BYTES];
-	char hex[2 * 8 + 1];
-
-	LS_CLEANUP(ls_free_str) char *shown = printable(name);
-
-	(void)snprintf(out, COMPONENT_TEXT_MAX + 1, "?%s", shown);
-	if (strlen(name) < COMPONENT_TEXT_MAX && strcmp(shown, name) == 0)
-		return;
-	ls_sha256(LS_BYTES_STR(name), sha256);
-	ls_hex(sha256, 8, hex);
-	(void)snprintf(out, COMPONENT_TEXT_MAX + 1, "?%.40s~%s", shown, hex);
-}
-
-static struct seen seen_of(const struct stat *st)
-{
-	return (struct seen){ st->st_ino, st->st_size, st->st_mtim, st->st_ctim };
-}
-
-static bool same_time(struct timespec x, struct timespec y)
-{
-	return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec;
-}
-
-static bool same_seen(const struct seen *x, const struct seen *y)
-{
-	return x->inode == y->inode && x->size == y->size && same_time(x->mtime, y->mtime) &&
-	       same_time(x->ctime, y->ctime);
-}
-
-/* One file of incoming/: read it when it is new or has changed. */
+/* One file of incoming/: looked at, and read when its turn comes. */
 static void take_file(struct ls_dropin *d, int dir_fd, const char *name, int64_t now_ms)
 {
-	LS_CLEANUP(ls_buf_done) struct ls_buf bytes = { 0 };
-	char component[COMPONENT_TEXT_MAX + 1];
-	enum half half = HALF_CERT;
-	struct ls_err err = { 0 };
-	struct slot *slot;
-	struct part *part;
+	char component[LS_SLOT_NAME_MAX + 1];
+	enum ls_half half;
+	struct ls_slot *slot;
+	struct ls_part *part;
+	struct ls_seen seen;
 	struct stat st;
-	struct seen seen;
-	bool ours = parse_name(name, component, &half), known;
-	enum ls_code code;
 
-	if (name[0] == '.' || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return;
-	if (!ours)
-		foreign_name(name, component);
-	slot = slot_get(d, LS_DROPIN_INCOMING, component, now_ms);
+	(void)ls_slot_name(name, component, &half);
+	slot = ls_slots_get(&d->slots, false, component, now_ms);
 	part = &slot->parts[half];
-	seen = seen_of(&st);
+	seen = ls_seen_of(&st);
 	part->present_in_scan = true;
-	known = part->there && same_seen(&part->seen, &seen);
-	if (known && !part->unread)
+	if (part->there && ls_seen_same(&part->seen, &seen))
 		return;
-	if (!known)
-		touched(slot, now_ms);
-	part_clear(part);
+	ls_slot_touched(slot, now_ms);
+	ls_part_clear(part);
 	part->there = part->present_in_scan = true;
 	part->file_name = ls_strdup(name);
 	part->seen = seen;
-	if (!ours) {
-		part->fault = ls_format("'%s': the name is none of <component>_cert.pem, "
-					"<component>_key.pem, <component>.pem",
-			component + 1);
-		return;
-	}
-	code = ls_file_read_untrusted(
-		dir_fd, name, d->settings.bytes_max, false, &bytes, NULL, &err);
-	if (code == LS_OK)
-		ls_secret_set(&part->bytes, ls_buf_bytes(&bytes));
-	else
-		part->fault = ls_strdup(err.text);
-	part->unread = code != LS_OK && code != LS_E_REFUSED;
-	if (bytes.data)
-		ls_wipe(bytes.data, bytes.cap);
 }
 
 static void drop_vanished(struct ls_dropin *d, int64_t now_ms)
 {
-	for (struct slot **at = &d->slots; *at;) {
-		struct slot *slot = *at;
-
-		for (int i = 0; slot->origin == LS_DROPIN_INCOMING && i < HALF_COUNT; i++) {
+	for (struct ls_slot *slot = d->slots.first; slot; slot = slot->next) {
+		for (int i = 0; !slot->live && i < LS_HALF_COUNT; i++) {
 			if (slot->parts[i].there && !slot->parts[i].present_in_scan) {
-				part_clear(&slot->parts[i]);
-				touched(slot, now_ms);
+				ls_part_clear(&slot->parts[i]);
+				ls_slot_touched(slot, now_ms);
 			}
 		}
-		if (slot_empty(slot) && slot != d->offered) {
-			*at = slot->next;
-			slot_free(slot);
-			continue;
-		}
-		at = &slot->next;
 	}
+	ls_slots_sweep(&d->slots, d->offered);
+}
+
+static void dir_close(DIR **dir)
+{
+	if (*dir)
+		(void)closedir(*dir); /* only read from */
+}
+
+/* Entry by entry: what the directory holds beyond the bound, and what begins with a dot, takes no
+ * memory. */
+static enum ls_code take_files(struct ls_dropin *d, DIR *dir, int64_t now_ms, struct ls_err *err)
+{
+	struct dirent *entry;
+	int count = 0;
+
+	while (errno = 0, (entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if (count++ == LS_DROPIN_FILES_MAX)
+			return LS_FAIL(err, LS_E_REFUSED,
+				"it holds more than %d files; those beyond are looked at when "
+				"these are gone",
+				LS_DROPIN_FILES_MAX);
+		take_file(d, dirfd(dir), entry->d_name, now_ms);
+	}
+	return errno == 0 ? LS_OK : LS_FAIL_ERRNO(err, "read the directory");
 }
 
 enum ls_code ls_dropin_scan(struct ls_dropin *d, int64_t now_ms, struct ls_err *err)
 {
 	LS_CLEANUP(ls_fd_close) int dir_fd = -1;
-	LS_CLEANUP(ls_free_strv) char **names = NULL;
+	LS_CLEANUP(dir_close) DIR *dir = NULL;
+	enum ls_code code;
 
 	if (d->offered) /* what is being judged must not change under the judge; there is a scan
 			   afterwards */
 		return LS_OK;
 	LS_TRY(ls_dir_open(d->incoming, &dir_fd, err));
-	LS_TRY(ls_dir_list(dir_fd, NAMES_MAX, &names, err));
-	for (struct slot *slot = d->slots; slot; slot = slot->next)
-		for (int i = 0; i < HALF_COUNT; i++)
+	dir = fdopendir(dir_fd);
+	if (!dir)
+		return LS_FAIL_ERRNO(err, "list the directory");
+	dir_fd = -1;
+	for (struct ls_slot *slot = d->slots.first; slot; slot = slot->next)
+		for (int i = 0; i < LS_HALF_COUNT; i++)
 			slot->parts[i].present_in_scan = false;
-	for (size_t i = 0; i < ls_strv_count(names); i++)
-		take_file(d, dir_fd, names[i], now_ms);
-	drop_vanished(d, now_ms);
-	return LS_OK;
+	code = take_files(d, dir, now_ms, err);
+	if (code == LS_OK || code == LS_E_REFUSED)
+		drop_vanished(d, now_ms);
+	return code;
+}
+
+/* Reads a captured file, from its beginning. */
+static void load_captured(const struct ls_dropin *d, struct ls_part *part)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf bytes = { 0 };
+	struct ls_err err;
+	struct stat st;
+
+	if (part->fd < 0)
+		return; /* it was read when it was captured */
+	if (fstat(part->fd, &st) == 0)
+		part->seen = ls_seen_of(&st); /* before reading: what is written meanwhile shows */
+	part->read = true;
+	(void)lseek(part->fd, 0, SEEK_SET);
+	if (ls_file_read_fd(part->fd, part->file_name, d->settings.bytes_max, &bytes, &err) !=
+		LS_OK)
+		part->fault = ls_strdup(err.text);
+	ls_secret_set(&part->bytes, ls_buf_bytes(&bytes));
+	if (bytes.data)
+		ls_wipe(bytes.data, bytes.cap);
 }
 
 void ls_dropin_capture(
 	struct ls_dropin *d, const char *component, enum ls_live_kind kind, int fd, int64_t now_ms)
 {
-	static const enum half halves[] = {
-		[LS_LIVE_CERT] = HALF_CERT, [LS_LIVE_KEY] = HALF_KEY, [LS_LIVE_BOTH] = HALF_BOTH
-	};
-	struct slot *slot;
-	struct part *part;
+	static const enum ls_half halves[] = { [LS_LIVE_CERT] = LS_HALF_CERT,
+		[LS_LIVE_KEY] = LS_HALF_KEY,
+		[LS_LIVE_BOTH] = LS_HALF_BOTH };
+	struct ls_slot *slot;
+	struct ls_part *part;
 
 	if (fd < 0)
 		return;
@@ -315,73 +212,146 @@ void ls_dropin_capture(
 		(void)close(fd);
 		return;
 	}
-	slot = slot_get(d, LS_DROPIN_LIVE, component, now_ms);
+	slot = ls_slots_get(&d->slots, true, component, now_ms);
 	part = &slot->parts[halves[kind]];
-	touched(slot, now_ms);
-	part_clear(part);
+	ls_slot_touched(slot, now_ms);
+	d->captured_open -= part->fd >= 0;
+	ls_part_clear(part);
 	part->there = true;
 	part->file_name = ls_format(kind == LS_LIVE_BOTH  ? "%s.pem"
 				    : kind == LS_LIVE_KEY ? "%s_key.pem"
 							  : "%s_cert.pem",
 		component);
 	part->fd = fd;
+	if (d->captured_open < CAPTURED_OPEN_MAX) {
+		d->captured_open++;
+		return;
+	}
+	load_captured(d, part);
+	ls_fd_close(&part->fd);
 }
 
-/* Reads a captured file again: its writer may have gone on after it was put aside. True: it has
- * changed since. */
-static bool reread(struct ls_dropin *d, struct part *part)
+/* Whether the writer of a captured file has gone on since it was read. */
+static bool part_went_on(struct ls_part *part)
+{
+	struct ls_seen seen;
+	struct stat st;
+
+	if (part->fd < 0 || !part->read || fstat(part->fd, &st) != 0)
+		return false;
+	seen = ls_seen_of(&st);
+	return !ls_seen_same_content(&seen, &part->seen);
+}
+
+static bool slot_went_on(struct ls_slot *slot)
+{
+	for (int i = 0; i < LS_HALF_COUNT; i++) {
+		if (part_went_on(&slot->parts[i])) {
+			slot->parts[i].read = false;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Reads a file of incoming/. False: it is not the one that was seen any more, or not as it was:
+ * somebody is at it. Between the look before and the one after stands the reading, so what was read
+ * is what lay there quietly. */
+static bool load_file(const struct ls_dropin *d, int dir_fd, struct ls_part *part)
 {
 	LS_CLEANUP(ls_buf_done) struct ls_buf bytes = { 0 };
-	struct ls_err err;
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+	struct ls_err err = { 0 };
+	struct ls_seen seen;
 	struct stat st;
-	struct seen seen;
+	enum ls_code code = ls_file_read_untrusted(
+		dir_fd, part->file_name, d->settings.bytes_max, false, &bytes, &fd, &err);
+	int rc = code == LS_OK ? fstat(fd, &st)
+			       : fstatat(dir_fd, part->file_name, &st, AT_SYMLINK_NOFOLLOW);
 
-	if (part->fd < 0 || fstat(part->fd, &st) != 0)
+	if (rc == 0)
+		seen = ls_seen_of(&st);
+	if (rc != 0 || !ls_seen_same(&seen, &part->seen)) {
+		if (bytes.data)
+			ls_wipe(bytes.data, bytes.cap);
 		return false;
-	seen = seen_of(&st);
-	if (part->bytes.data && part->seen.size == seen.size &&
-		same_time(part->seen.mtime, seen.mtime))
-		return false;
-	part->seen = seen;
-	free(part->fault);
-	part->fault = NULL;
-	(void)lseek(part->fd, 0, SEEK_SET);
-	if (ls_file_read_fd(part->fd, part->file_name, d->settings.bytes_max, &bytes, &err) !=
-		LS_OK)
+	}
+	if (code == LS_OK)
+		ls_secret_set(&part->bytes, ls_buf_bytes(&bytes));
+	else
 		part->fault = ls_strdup(err.text);
-	ls_secret_set(&part->bytes, ls_buf_bytes(&bytes));
+	part->unread = code != LS_OK && code != LS_E_REFUSED;
 	if (bytes.data)
 		ls_wipe(bytes.data, bytes.cap);
 	return true;
 }
 
-static bool last_chance(const struct ls_dropin *d, const struct slot *slot, int64_t now_ms)
+static void slot_release(struct ls_slot *slot)
+{
+	for (int i = 0; i < LS_HALF_COUNT; i++)
+		ls_part_release(&slot->parts[i], slot->live);
+}
+
+/* The content of a slot's files. False: they are not quiet after all. */
+static bool load_slot(const struct ls_dropin *d, struct ls_slot *slot, int64_t now_ms)
+{
+	LS_CLEANUP(ls_fd_close) int dir_fd = -1;
+
+	if (slot->component[0] == '?') {
+		slot->parts[LS_HALF_CERT].fault =
+			ls_format("'%s': the name is none of <component>_cert.pem, "
+				  "<component>_key.pem, <component>.pem",
+				slot->component + 1);
+		return true;
+	}
+	if (!slot->live && ls_dir_open(d->incoming, &dir_fd, NULL) != LS_OK) {
+		slot->not_before_ms = now_ms + LOOK_AGAIN_MS;
+		return false;
+	}
+	for (int i = 0; i < LS_HALF_COUNT; i++) {
+		struct ls_part *part = &slot->parts[i];
+
+		if (!part->there)
+			continue;
+		if (slot->live)
+			load_captured(d, part);
+		else if (!load_file(d, dir_fd, part)) {
+			slot_release(slot);
+			ls_slot_touched(slot, now_ms);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool last_chance(const struct ls_dropin *d, const struct ls_slot *slot, int64_t now_ms)
 {
 	return now_ms - slot->first_ms >= d->settings.patience_ms;
 }
 
-static bool slot_due(const struct ls_dropin *d, const struct slot *slot, int64_t now_ms)
+static bool slot_due(const struct ls_dropin *d, const struct ls_slot *slot, int64_t now_ms)
 {
-	if (slot_empty(slot) || now_ms < slot->not_before_ms ||
+	if (ls_slot_empty(slot) || now_ms < slot->not_before_ms ||
 		now_ms - slot->changed_ms < d->settings.settle_ms)
 		return false;
 	return !slot->tried || last_chance(d, slot, now_ms);
 }
 
-static void fill_offer(const struct ls_dropin *d, const struct slot *slot, int64_t now_ms,
+static void fill_offer(const struct ls_dropin *d, const struct ls_slot *slot, int64_t now_ms,
 	struct ls_dropin_offer *out)
 {
-	const struct part *cert = &slot->parts[HALF_CERT], *key = &slot->parts[HALF_KEY],
-			  *both = &slot->parts[HALF_BOTH];
+	const struct ls_part *cert = &slot->parts[LS_HALF_CERT], *key = &slot->parts[LS_HALF_KEY],
+			     *both = &slot->parts[LS_HALF_BOTH];
 
 	if (!cert->there)
 		cert = both;
 	if (!key->there)
 		key = both;
 	*out = (struct ls_dropin_offer){
-		.origin = slot->origin,
+		.origin = slot->live ? LS_DROPIN_LIVE : LS_DROPIN_INCOMING,
 		.component = slot->component,
 		.last_chance = last_chance(d, slot, now_ms),
+		.stray = is_stray(d, slot),
 	};
 	if (cert->there) {
 		out->cert = ls_secret_bytes(&cert->bytes);
@@ -391,8 +361,8 @@ static void fill_offer(const struct ls_dropin *d, const struct slot *slot, int64
 		out->key = ls_secret_bytes(&key->bytes);
 		out->key_name = key->file_name;
 	}
-	for (int i = 0; i < HALF_COUNT; i++) {
-		const struct part *part = &slot->parts[i];
+	for (int i = 0; i < LS_HALF_COUNT; i++) {
+		const struct ls_part *part = &slot->parts[i];
 
 		if (!part->fault || (out->fault && part->unread))
 			continue;
@@ -401,63 +371,87 @@ static void fill_offer(const struct ls_dropin *d, const struct slot *slot, int64
 	}
 }
 
-/* Reads captured files again. True: one has changed since it was read. */
-static bool slot_went_on(struct ls_dropin *d, struct slot *slot)
+static bool offer(
+	struct ls_dropin *d, struct ls_slot *slot, int64_t now_ms, struct ls_dropin_offer *out)
 {
-	bool changed = false;
-
-	for (int i = 0; i < HALF_COUNT; i++) {
-		bool first = !slot->parts[i].bytes.data && !slot->parts[i].fault;
-
-		changed |= reread(d, &slot->parts[i]) && !first;
-	}
-	return changed;
+	if (!load_slot(d, slot, now_ms))
+		return false;
+	fill_offer(d, slot, now_ms, out);
+	d->offered = slot;
+	return true;
 }
 
-static bool slot_captured(const struct slot *slot)
+static bool slot_captured(const struct ls_slot *slot)
 {
-	for (int i = 0; i < HALF_COUNT; i++)
+	for (int i = 0; i < LS_HALF_COUNT; i++)
 		if (slot->parts[i].fd >= 0)
 			return true;
 	return false;
 }
 
+/* Components before strays: a flood of the latter must not delay the former. */
 bool ls_dropin_next(struct ls_dropin *d, int64_t now_ms, struct ls_dropin_offer *out)
 {
+	struct ls_slot *stray = NULL;
+
 	assert(!d->offered);
-	for (struct slot *slot = d->slots; slot; slot = slot->next) {
+	for (struct ls_slot *slot = d->slots.first; slot; slot = slot->next) {
 		bool due = slot_due(d, slot, now_ms);
 
-		if ((due || slot->tried) && slot_went_on(d, slot)) {
-			touched(slot, now_ms);
+		if ((due || slot->tried) && slot_went_on(slot)) {
+			ls_slot_touched(slot, now_ms);
 			continue;
 		}
 		if (!due)
 			continue;
-		fill_offer(d, slot, now_ms, out);
-		d->offered = slot;
-		return true;
+		if (!is_stray(d, slot) && offer(d, slot, now_ms, out))
+			return true;
+		if (!stray && is_stray(d, slot))
+			stray = slot;
 	}
-	return false;
+	return stray && offer(d, stray, now_ms, out);
+}
+
+size_t ls_dropin_gather(struct ls_dropin *d, int64_t now_ms, struct ls_buf *out_names)
+{
+	size_t count = 0;
+
+	if (!d->offered || !is_stray(d, d->offered))
+		return 0;
+	for (struct ls_slot *slot = d->slots.first; slot && count < GATHER_MAX; slot = slot->next) {
+		if (slot != d->offered && (!slot_due(d, slot, now_ms) || !is_stray(d, slot)))
+			continue;
+		slot->gathered = true;
+		slot_release(slot);
+		for (int i = 0; i < LS_HALF_COUNT; i++) {
+			if (!slot->parts[i].there || count++ > GATHER_SHOWN)
+				continue;
+			ls_buf_str(out_names, count > GATHER_SHOWN ? ", …" : count > 1 ? ", " : "");
+			if (count <= GATHER_SHOWN)
+				ls_buf_str(out_names, slot->component[0] == '?'
+							      ? slot->component + 1
+							      : slot->parts[i].file_name);
+		}
+	}
+	return count;
 }
 
 /* What was judged goes; but what only bears a name that is not for us, or is a directory with
  * something in it, may be an operator's only copy: it is put aside under a name that is not looked
  * at. The file is moved before it is compared, so that what somebody writes at this instant under
  * the old name is not what goes. */
-static void remove_file(int dir_fd, const struct part *part, bool keep)
+static void remove_file(int dir_fd, const struct ls_part *part, bool keep)
 {
 	LS_CLEANUP(ls_free_str)
 	char *aside = ls_format(".refused-%lld-%.200s", (long long)ls_now_ms(), part->file_name);
-	struct seen seen;
+	struct ls_seen seen;
 	struct stat st;
 
 	if (renameat2(dir_fd, part->file_name, dir_fd, aside, RENAME_NOREPLACE) != 0 ||
 		fstatat(dir_fd, aside, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return; /* gone, or still there: then it is offered again */
-	seen = seen_of(&st);
-	if (seen.inode != part->seen.inode || seen.size != part->seen.size ||
-		!same_time(seen.mtime, part->seen.mtime))
+	seen = ls_seen_of(&st);
+	if (!ls_seen_same_content(&seen, &part->seen))
 		(void)renameat2(dir_fd, aside, dir_fd, part->file_name, RENAME_NOREPLACE);
 	else if (S_ISDIR(st.st_mode))
 		(void)unlinkat(dir_fd, aside, AT_REMOVEDIR); /* only an empty one */
@@ -465,29 +459,26 @@ static void remove_file(int dir_fd, const struct part *part, bool keep)
 		(void)unlinkat(dir_fd, aside, 0);
 }
 
-static void remove_files(struct ls_dropin *d, struct slot *slot)
+/* With the files that are to go, or without when they cannot be reached. */
+static void consume(struct ls_dropin *d, struct ls_slot *slot, int dir_fd)
 {
-	LS_CLEANUP(ls_fd_close) int dir_fd = -1;
+	for (int i = 0; i < LS_HALF_COUNT; i++) {
+		struct ls_part *part = &slot->parts[i];
 
-	if (slot->origin != LS_DROPIN_INCOMING || ls_dir_open(d->incoming, &dir_fd, NULL) != LS_OK)
-		return;
-	for (int i = 0; i < HALF_COUNT; i++)
-		if (slot->parts[i].there)
-			remove_file(dir_fd, &slot->parts[i], slot->component[0] == '?');
+		if (part->there && !slot->live && dir_fd >= 0)
+			remove_file(dir_fd, part, slot->gathered || slot->component[0] == '?');
+		d->captured_open -= part->fd >= 0;
+		ls_part_clear(part);
+	}
 }
 
-void ls_dropin_settle(struct ls_dropin *d, enum ls_dropin_verdict verdict, int64_t now_ms)
+static void settle(struct ls_dropin *d, struct ls_slot *slot, enum ls_dropin_verdict verdict,
+	int dir_fd, int64_t now_ms)
 {
-	struct slot *slot = d->offered;
-
-	assert(slot);
-	d->offered = NULL;
 	switch (verdict) {
 	case LS_DROPIN_TAKEN:
 	case LS_DROPIN_REFUSED:
-		remove_files(d, slot);
-		for (int i = 0; i < HALF_COUNT; i++)
-			part_clear(&slot->parts[i]);
+		consume(d, slot, dir_fd);
 		break;
 	case LS_DROPIN_WAIT:
 		slot->tried = true;
@@ -501,16 +492,34 @@ void ls_dropin_settle(struct ls_dropin *d, enum ls_dropin_verdict verdict, int64
 			slot->retries++;
 		break;
 	}
+	slot->gathered = false;
+	slot_release(slot);
+}
+
+void ls_dropin_settle(struct ls_dropin *d, enum ls_dropin_verdict verdict, int64_t now_ms)
+{
+	LS_CLEANUP(ls_fd_close) int dir_fd = -1;
+	struct ls_slot *offered = LS_TAKE(d->offered);
+
+	assert(offered);
+	LS_IGNORE(ls_dir_open(d->incoming, &dir_fd, NULL)); /* then they are offered again */
+	if (!offered->gathered) {
+		settle(d, offered, verdict, dir_fd, now_ms);
+		return;
+	}
+	for (struct ls_slot *slot = d->slots.first; slot; slot = slot->next)
+		if (slot->gathered)
+			settle(d, slot, verdict, dir_fd, now_ms);
 }
 
 int64_t ls_dropin_wake_ms(const struct ls_dropin *d, int64_t now_ms)
 {
 	int64_t soonest = -1;
 
-	for (const struct slot *slot = d->slots; slot; slot = slot->next) {
+	for (const struct ls_slot *slot = d->slots.first; slot; slot = slot->next) {
 		int64_t at;
 
-		if (slot_empty(slot) || slot == d->offered)
+		if (ls_slot_empty(slot) || slot == d->offered)
 			continue;
 		at = slot->changed_ms + d->settings.settle_ms;
 		if (slot->tried)
@@ -551,106 +560,4 @@ bool ls_dropin_complete(const struct ls_state *state, const char *component, str
 	return ls_state_pending(state, component) &&
 	       ls_request_has_key(
 		       ls_buf_bytes(&ls_state_pending(state, component)->request_pem), info.key_id);
-}
-
-/* The certificates of a text, and nothing else: what stands between or beside them may be a key,
- * and so may what is only labelled a certificate. */
-static void certificates_only(struct ls_bytes text, struct ls_buf *out)
-{
-	static const char begin[] = "-----BEGIN CERTIFICATE-----",
-			  end[] = "-----END CERTIFICATE-----";
-	const char *at = text.data, *stop = at ? at + text.len : NULL;
-
-	while (at && at < stop) {
-		const char *from = memmem(at, (size_t)(stop - at), begin, sizeof begin - 1);
-		LS_CLEANUP(ls_cert_info_done) struct ls_cert_info info = { 0 };
-		const char *to, *nested;
-
-		if (!from)
-			return;
-		to = memmem(from, (size_t)(stop - from), end, sizeof end - 1);
-		if (!to)
-			return;
-		nested = memmem(from + sizeof begin - 1, (size_t)(to - from) - sizeof begin + 1,
-			"-----", 5);
-		at = to + sizeof end - 1;
-		if (nested || ls_cert_info_read((struct ls_bytes){ from, (size_t)(at - from) },
-				      &info, NULL) != LS_OK)
-			continue;
-		ls_buf_add(out, from, (size_t)(at - from));
-		ls_buf_str(out, "\n");
-	}
-}
-
-static enum ls_code fill_rejected(const char *path, const char *component, const char *reason,
-	struct ls_bytes cert, struct ls_err *err)
-{
-	LS_CLEANUP(ls_buf_done) struct ls_buf certs = { 0 };
-	LS_CLEANUP(ls_free_str) char *text = ls_format("%s\n", reason);
-	LS_CLEANUP(ls_fd_close) int fd = -1;
-
-	LS_TRY(ls_dir_open(path, &fd, err));
-	certificates_only(cert, &certs);
-	if (certs.len) {
-		LS_CLEANUP(ls_free_str) char *name = ls_format("%s_cert.pem", component);
-
-		LS_TRY(ls_file_replace(fd, name, ls_buf_bytes(&certs), 0600, (gid_t)-1, err));
-	}
-	return ls_file_replace(fd, "reason.txt", LS_BYTES_STR(text), 0600, (gid_t)-1, err);
-}
-
-enum ls_code ls_dropin_reject(const char *rejected, int64_t at_ms, const char *component,
-	const char *reason, struct ls_bytes cert, char **out_path, struct ls_err *err)
-{
-	LS_CLEANUP(ls_free_str) char *path = NULL;
-	enum ls_code code;
-	char stamp[LS_TIME_TEXT_SIZE];
-
-	if (!ls_name_valid(component))
-		component = "unknown";
-	for (int i = 0; i < 1000;
-		i++) { /* two refusals within a millisecond must not share a directory */
-		ls_time_stamp(at_ms + i, stamp);
-		ls_free_str(&path);
-		path = ls_format("%s/%s-%s", rejected, stamp, component);
-		if (mkdir(path, 0700) == 0 || access(path, F_OK) != 0)
-			break;
-	}
-	LS_TRY(ls_dir_make(path, 0700, err));
-	code = fill_rejected(path, component, reason, cert, err);
-	if (code != LS_OK) { /* it is tried again: half a refusal each time would pile up */
-		LS_IGNORE(ls_dir_remove(AT_FDCWD, path, NULL));
-		return code;
-	}
-	if (out_path)
-		*out_path = LS_TAKE(path);
-	return LS_OK;
-}
-
-/* "20261121T225100.123Z-…" */
-static bool begins_with_stamp(const char *name)
-{
-	static const char form[] = "00000000T000000.000Z-";
-
-	for (size_t i = 0; i < sizeof form - 1; i++)
-		if (form[i] == '0' ? name[i] < '0' || name[i] > '9' : name[i] != form[i])
-			return false;
-	return true;
-}
-
-enum ls_code ls_dropin_expire(
-	const char *rejected, int64_t now_ms, int64_t keep_days, struct ls_err *err)
-{
-	LS_CLEANUP(ls_fd_close) int fd = -1;
-	LS_CLEANUP(ls_free_strv) char **names = NULL;
-	char limit[LS_TIME_TEXT_SIZE];
-
-	ls_time_stamp(now_ms - keep_days * 86400000, limit);
-	LS_TRY(ls_dir_open(rejected, &fd, err));
-	LS_TRY(ls_dir_list(fd, NAMES_MAX * 10, &names, err));
-	for (size_t i = 0; i < ls_strv_count(names);
-		i++) /* the names begin with the time, so text order is time order */
-		if (begins_with_stamp(names[i]) && strcmp(names[i], limit) < 0)
-			LS_TRY(ls_dir_remove(fd, names[i], err));
-	return LS_OK;
 }

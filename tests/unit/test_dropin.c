@@ -62,6 +62,29 @@ static bool there(const char *name)
 	return ls_file_exists(in_fd, name);
 }
 
+static int captured(const char *text)
+{
+	int fd;
+
+	put("captured", text);
+	fd = openat(in_fd, "captured", O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(unlinkat(in_fd, "captured", 0), 0);
+	return fd;
+}
+
+/* How many files were put aside. */
+static size_t asides(void)
+{
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+	size_t count = 0;
+
+	ck_ok(ls_dir_list(in_fd, 100, &names, &err));
+	for (size_t i = 0; names[i]; i++)
+		count += strncmp(names[i], ".refused-", 9) == 0;
+	return count;
+}
+
 static void assert_bytes(struct ls_bytes got, const char *want)
 {
 	if (!want) {
@@ -417,6 +440,141 @@ START_TEST(ten_thousand_files_are_looked_at_and_more_are_refused)
 		put(name, "x");
 	}
 	ck_code(ls_dropin_scan(dropin, SETTLE + 2, &err), LS_E_REFUSED);
+	ck_assert_ptr_nonnull(strstr(err.text, "more than 10000 files"));
+	ck_assert(next(SETTLE + 2)); /* and yet they go on becoming fewer */
+	ls_dropin_settle(dropin, LS_DROPIN_TAKEN, SETTLE + 2);
+	scan(SETTLE + 3);
+}
+END_TEST
+
+/* A flood of names that are none must not cost what a drop-in costs, each, nor come before one. */
+START_TEST(strays_come_last_and_all_at_once_and_are_put_aside_unread)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf names = { 0 };
+	char **known = NULL;
+
+	ls_strv_add(&known, "proxy");
+	ls_strv_add(&known, "api");
+	ls_strv_add(&known, "metrics_exporter");
+	ls_dropin_know(dropin, &known);
+	put("notes.txt", "x");
+	put("x1_cert.pem", "x");
+	put("x1_key.pem", "x");
+	put("a\nb", "x");
+	put("late.txt", "x");
+	scan(0);
+	put("proxy.pem", "PROXY");
+	put("metrics.pem", "METRICS"); /* an alias is a component */
+	scan(1);
+	for (int i = 0; i < 2; i++) {
+		ck_assert(next(1 + SETTLE));
+		ck_assert(!offer.stray);
+		ls_dropin_settle(dropin, LS_DROPIN_TAKEN, 1 + SETTLE);
+	}
+	put("late.txt", "y");
+	scan(2 + SETTLE); /* that one is not quiet yet */
+	ck_assert(next(2 + SETTLE));
+	ck_assert(offer.stray);
+	ck_assert_uint_eq(ls_dropin_gather(dropin, 2 + SETTLE, &names), 4);
+	ck_assert_ptr_nonnull(strstr(ls_buf_text(&names), "x1_key.pem"));
+	ck_assert_ptr_nonnull(strstr(ls_buf_text(&names), "notes.txt"));
+	ck_assert_ptr_null(strchr(ls_buf_text(&names), '\n'));
+	ls_dropin_settle(dropin, LS_DROPIN_RETRY, 2 + SETTLE);
+	ck_assert(!next(100 + SETTLE));
+	ck_assert(there("notes.txt") && there("x1_key.pem"));
+	ck_assert(next(202 + SETTLE));
+	ck_assert_uint_eq(ls_dropin_gather(dropin, 202 + SETTLE, &names), 4);
+	ls_dropin_settle(dropin, LS_DROPIN_REFUSED, 202 + SETTLE);
+	ck_assert(!there("notes.txt") && !there("x1_cert.pem") && !there("x1_key.pem"));
+	ck_assert(there("late.txt"));
+	ck_assert_uint_eq(asides(), 4);
+	scan(203 + SETTLE);
+	ck_assert(next(2 + 2 * SETTLE));
+	ck_assert_str_eq(offer.component, "?late.txt");
+}
+END_TEST
+
+START_TEST(a_drop_in_of_a_component_gathers_nothing)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf names = { 0 };
+
+	put("proxy.pem", "x");
+	put("notes.txt", "x");
+	scan(0);
+	ck_assert(next(SETTLE));
+	assert_offer("proxy", "x", "x");
+	ck_assert_uint_eq(ls_dropin_gather(dropin, SETTLE, &names), 0);
+	ls_dropin_settle(dropin, LS_DROPIN_TAKEN, SETTLE);
+	ck_assert(there("notes.txt"));
+}
+END_TEST
+
+/* What lay there quietly is what is read: not what was put in its place since, nor what a link
+ * there leads to. */
+START_TEST(what_was_swapped_after_the_look_is_not_read)
+{
+	put("../target", "SECRET");
+	put("proxy.pem", "x");
+	scan(0);
+	put("proxy.pem", "y");
+	ck_assert(!next(SETTLE));
+	ck_assert_int_eq(ls_dropin_wake_ms(dropin, SETTLE), SETTLE);
+	scan(SETTLE);
+	ck_assert_int_eq(unlinkat(in_fd, "proxy.pem", 0), 0);
+	ck_assert_int_eq(symlinkat("../target", in_fd, "proxy.pem"), 0);
+	ck_assert(!next(2 * SETTLE));
+	ck_assert(there("proxy.pem"));
+	scan(2 * SETTLE);
+	ck_assert_int_eq(unlinkat(in_fd, "proxy.pem", 0), 0);
+	ck_assert(!next(3 * SETTLE)); /* gone */
+	scan(3 * SETTLE);
+	ck_assert_int_eq(ls_dropin_wake_ms(dropin, 3 * SETTLE), -1);
+}
+END_TEST
+
+START_TEST(what_begins_with_a_dot_does_not_count)
+{
+	for (int i = 0; i < LS_DROPIN_FILES_MAX + 1; i++) {
+		char name[64];
+
+		(void)snprintf(name, sizeof name, ".refused-%d", i);
+		ck_assert_int_eq(symlinkat("x", in_fd, name), 0);
+	}
+	put("proxy.pem", "x");
+	scan(0);
+	ck_assert(next(SETTLE));
+	assert_offer("proxy", "x", "x");
+}
+END_TEST
+
+/* Each is kept open, since its writer may go on; not so many that none are left for others. */
+START_TEST(captured_files_do_not_use_up_the_descriptors)
+{
+	struct rlimit before, few;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){ 200, before.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	for (int i = 0; i < 400; i++) {
+		char name[32], text[32];
+
+		(void)snprintf(name, sizeof name, "c%d", i);
+		(void)snprintf(text, sizeof text, "BYTES %d", i);
+		ls_dropin_capture(dropin, name, LS_LIVE_BOTH, captured(text), 0);
+	}
+	for (int i = 0; i < 400; i++) {
+		char name[32], text[32];
+
+		(void)snprintf(name, sizeof name, "c%d", i);
+		(void)snprintf(text, sizeof text, "BYTES %d", i);
+		ck_assert(next(SETTLE));
+		assert_offer(name, text, text);
+		ls_dropin_settle(dropin, LS_DROPIN_RETRY, SETTLE);
+	}
+	ck_assert(next(2 * SETTLE)); /* it can be offered again */
+	assert_offer("c0", "BYTES 0", "BYTES 0");
+	ls_dropin_settle(dropin, LS_DROPIN_TAKEN, 2 * SETTLE);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 END_TEST
 
@@ -427,24 +585,18 @@ START_TEST(an_absent_directory_is_an_error_and_forgets_nothing)
 	ck_assert_int_eq(renameat(in_fd, ".", AT_FDCWD, "x"), -1);
 	ck_assert_int_eq(renameat(AT_FDCWD, incoming, AT_FDCWD, rejected), 0);
 	ck_code(ls_dropin_scan(dropin, 10, &err), LS_E_NOT_FOUND);
-	ck_assert(next(SETTLE));
-	ls_dropin_settle(dropin, LS_DROPIN_TAKEN, SETTLE);
+	ck_assert(!next(SETTLE));
+	ck_assert_int_gt(ls_dropin_wake_ms(dropin, SETTLE), 100); /* not all the time */
+	ck_assert_int_eq(renameat(AT_FDCWD, rejected, AT_FDCWD, incoming), 0);
+	ck_assert(next(SETTLE + 1000));
+	assert_offer("proxy", "x", "x");
+	ck_assert_int_eq(renameat(AT_FDCWD, incoming, AT_FDCWD, rejected), 0);
+	ls_dropin_settle(dropin, LS_DROPIN_TAKEN, SETTLE + 1000);
 	ck_assert(there("proxy.pem")); /* not to be reached: it is offered again */
 }
 END_TEST
 
 /* What was written over live files. */
-
-static int captured(const char *text)
-{
-	int fd;
-
-	put("captured", text);
-	fd = openat(in_fd, "captured", O_RDWR | O_CLOEXEC);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(unlinkat(in_fd, "captured", 0), 0);
-	return fd;
-}
 
 START_TEST(captured_files_are_a_drop_in_of_their_own)
 {
@@ -656,6 +808,41 @@ START_TEST(old_refusals_go_and_nothing_else)
 }
 END_TEST
 
+/* A script that drops the same bad pair all day long. */
+START_TEST(refusals_are_bounded_in_number_and_size)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf kept = { 0 }, text = { 0 };
+	LS_CLEANUP(ls_free_str) char *cert = cert_block();
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+	const int64_t at_ms = 1700000000123;
+
+	ck_ok(ls_dir_make(rejected, 0700, &err));
+	ck_ok(ls_dir_open(rejected, &fd, &err));
+	ck_assert_int_eq(mkdirat(fd, "kept by hand", 0700), 0);
+	for (int i = 0; i < LS_REJECTED_MAX + 20; i++) {
+		LS_CLEANUP(ls_free_str) char *name = NULL;
+		char stamp[LS_TIME_TEXT_SIZE];
+
+		ls_time_stamp(at_ms - 1 - i, stamp);
+		name = ls_format("%s-proxy", stamp);
+		ck_assert_int_eq(mkdirat(fd, name, 0700), 0);
+	}
+	while (text.len < 256 * 1024)
+		ls_buf_printf(&text, "%s\n", cert);
+	ck_ok(ls_dropin_reject(rejected, at_ms, "proxy", "why", ls_buf_bytes(&text), NULL, &err));
+	ck_ok(ls_dropin_expire(rejected, at_ms, 30, &err));
+	ck_ok(ls_dir_list(fd, 5000, &names, &err));
+	ck_assert_uint_eq(ls_strv_count(names), LS_REJECTED_MAX + 1);
+	ck_assert(ls_strv_has(names, "kept by hand"));
+	ck_assert(ls_strv_has(names, "20231114T221320.123Z-proxy"));
+	ck_ok(ls_file_read(
+		fd, "20231114T221320.123Z-proxy/proxy_cert.pem", 64 * 1024, &kept, &err));
+	ck_assert_uint_gt(kept.len, 32 * 1024);
+	ck_assert_uint_eq(kept.len % (strlen(cert) + 1), 0);
+}
+END_TEST
+
 START_TEST(what_can_be_judged_for_good)
 {
 	struct sample sample = { 0 };
@@ -699,6 +886,10 @@ LS_TEST_MAIN_FIXTURE("dropin", setup, teardown,
 	what_is_no_regular_file_is_refused_without_waiting, a_file_that_is_too_large_is_refused,
 	a_file_of_another_user_is_refused, names_that_are_none_are_refused_and_dotfiles_left_alone,
 	long_names_do_not_hide_each_other, ten_thousand_files_are_looked_at_and_more_are_refused,
+	strays_come_last_and_all_at_once_and_are_put_aside_unread,
+	a_drop_in_of_a_component_gathers_nothing, what_was_swapped_after_the_look_is_not_read,
+	what_begins_with_a_dot_does_not_count, captured_files_do_not_use_up_the_descriptors,
+	refusals_are_bounded_in_number_and_size,
 	an_absent_directory_is_an_error_and_forgets_nothing,
 	captured_files_are_a_drop_in_of_their_own, a_captured_file_may_still_be_written,
 	a_captured_file_that_goes_on_is_looked_at_again_before_the_last_chance,
