@@ -70,6 +70,7 @@ struct ls_daemon {
 	int64_t scan_not_before_ms; /* of incoming/ */
 	int64_t strays_since_ms;    /* when counting them began */
 	int strays;                 /* refused one by one since then */
+	struct ls_log_limit log_limits[LS_EVENT_COUNT];
 	char *intake_waits; /* what the latest drop-in waits for; NULL */
 	int log_level;
 	int pid_fd;

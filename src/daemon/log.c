@@ -25,6 +25,40 @@ static const char *const message_ids[] = {
 };
 static_assert(LS_COUNT(message_ids) == LS_EVENT_COUNT, "an event without a MESSAGE_ID");
 
+/* What the world outside can cause as often as it likes. A burst is written, then one entry in ten
+ * seconds; how many were left out is said by the timer. */
+#define BURST 50
+#define REFILL_MS 10000
+
+static bool is_limited(enum ls_event event)
+{
+	return event == LS_EVENT_DROPIN_REFUSED || event == LS_EVENT_HEALED ||
+	       event == LS_EVENT_SUPERSEDED;
+}
+
+static bool may_write(struct ls_daemon *d, enum ls_event event)
+{
+	struct ls_log_limit *limit = &d->log_limits[event];
+	int64_t now_ms = ls_mono_ms(), refilled;
+
+	if (!is_limited(event))
+		return true;
+	refilled = (now_ms - limit->since_ms) / REFILL_MS;
+	if (limit->since_ms == 0 || refilled >= limit->used) {
+		limit->since_ms = now_ms;
+		limit->used = 0;
+	} else {
+		limit->since_ms += refilled * REFILL_MS;
+		limit->used -= refilled;
+	}
+	if (limit->used < BURST) {
+		limit->used++;
+		return true;
+	}
+	limit->left_out++;
+	return false;
+}
+
 static void add_field(char ***fields, const char *name, const char *value)
 {
 	LS_CLEANUP(ls_free_str) char *field = ls_format("LOCKSTEP_%s=%s", name, value);
@@ -39,7 +73,7 @@ static void write_entry(struct ls_daemon *d, int priority, enum ls_event event, 
 {
 	LS_CLEANUP(ls_free_str) char *text = NULL;
 
-	if (priority > d->log_level)
+	if (priority > d->log_level || !may_write(d, event))
 		return;
 	if (vasprintf(&text, fmt, ap) < 0)
 		text = NULL;
@@ -57,6 +91,27 @@ void ls_log(struct ls_daemon *d, int priority, enum ls_event event, const char *
 	va_start(ap, fmt);
 	write_entry(d, priority, event, fields, fmt, ap);
 	va_end(ap);
+}
+
+void ls_log_left_out(struct ls_daemon *d)
+{
+	static const char *const what[LS_EVENT_COUNT] = {
+		[LS_EVENT_DROPIN_REFUSED] = "about refused drop-ins",
+		[LS_EVENT_HEALED] = "about live files that were put back",
+		[LS_EVENT_SUPERSEDED] = "about earlier certificates over live files",
+	};
+
+	for (int event = 0; event < LS_EVENT_COUNT; event++) {
+		LS_CLEANUP(ls_free_str) char *text = NULL;
+		int64_t count = d->log_limits[event].left_out;
+
+		if (count == 0)
+			continue;
+		d->log_limits[event].left_out = 0;
+		text = ls_format("%lld more entr%s %s left out: there are too many",
+			(long long)count, count == 1 ? "y" : "ies", what[event]);
+		ls_journal(LOG_WARNING, message_ids[event], NULL, text);
+	}
 }
 
 void ls_log_change(struct ls_daemon *d, int priority, enum ls_event event,

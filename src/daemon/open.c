@@ -387,6 +387,7 @@ void ls_daemon_reconcile(struct ls_daemon *d)
 
 	if (!d->ready)
 		return;
+	ls_log_left_out(d);
 	if (ls_watch_rearm(d->watch)) {
 		ls_daemon_listen(d);
 		ls_daemon_look(d);
