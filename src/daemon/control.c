@@ -56,6 +56,11 @@ static enum access access_of(const struct ls_peer *peer)
 	return in_group(peer, "lockstep-ro") ? ACCESS_READ : ACCESS_NONE;
 }
 
+bool ls_daemon_trusts(const struct ls_peer *peer)
+{
+	return access_of(peer) == ACCESS_FULL;
+}
+
 static void reply_json(struct ls_request *req, int status, json_t *json)
 {
 	char *text = json_dumps(json, JSON_COMPACT);
@@ -63,6 +68,15 @@ static void reply_json(struct ls_request *req, int status, json_t *json)
 	ls_request_reply(req, status, JSON_TYPE, LS_BYTES_STR(text ? text : "{}"));
 	free(text);
 	json_decref(json);
+}
+
+static void forbid(struct ls_request *req)
+{
+	struct ls_err err = { 0 };
+
+	LS_FAIL(&err, LS_E_REFUSED, "this user may not do that");
+	LS_HINT(&err, "root and the group lockstep may; lockstep-ro may see the status");
+	reply_json(req, 403, ls_error_to_json(&err));
 }
 
 static void reply_error(struct ls_request *req, const struct ls_err *err)
@@ -451,8 +465,7 @@ void ls_daemon_request(void *arg, struct ls_request *req)
 
 	if (access == ACCESS_NONE ||
 		(access == ACCESS_READ && !(get && strcmp(path, "/v1/status") == 0)))
-		refuse(req, LS_E_REFUSED, "this user may not do that",
-			"root and the group lockstep may; lockstep-ro may see the status");
+		forbid(req);
 	else if (get)
 		route_get(d, req, path);
 	else if (strcmp(path, "/v1/change") == 0)

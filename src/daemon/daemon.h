@@ -114,6 +114,8 @@ void ls_daemon_collect(struct ls_daemon *d);
 
 /* control.c */
 void ls_daemon_request(void *arg, struct ls_request *req);
+/* Whether a peer may do everything. */
+bool ls_daemon_trusts(const struct ls_peer *peer);
 /* Worker thread: around a job that may rotate without a caller, so that a hook of that rotation
  * which asks for a change gets its conflict and does not wait for itself. */
 void ls_daemon_rotation_begin(struct ls_daemon *d);

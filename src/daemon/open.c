@@ -1,6 +1,7 @@
 /* From waiting for init to a running node; rereading the configuration; the reconcile timer. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <syslog.h>
 
 #include "daemon/command.h"
@@ -16,6 +17,9 @@
 #define SOCKET_HEADER_BYTES 8192
 /* The largest cert set --from: base64 of many credentials at the policy's bound. */
 #define SOCKET_BODY_BYTES (64 * 1024 * 1024)
+/* Who may only look sends none. */
+#define SOCKET_STRANGER_BODY_BYTES 4096
+#define SOCKET_SPARE_MS 1000
 
 struct open_job {
 	struct ls_daemon *d;
@@ -130,13 +134,29 @@ static void take_config(
 
 static void adopt_templates(struct ls_daemon *d);
 
+/* A quarter of the descriptors at most: a change needs some as well. */
+static int connections_max(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < 4 * SOCKET_CONNECTIONS)
+		return (int)(files.rlim_cur / 4);
+	return SOCKET_CONNECTIONS;
+}
+
 static enum ls_code start_serving(struct ls_daemon *d, struct ls_err *err)
 {
-	static const struct ls_server_limits limits = {
+	struct ls_server_limits limits = {
 		.body_bytes = SOCKET_BODY_BYTES,
 		.header_bytes = SOCKET_HEADER_BYTES,
-		.connections = SOCKET_CONNECTIONS,
+		.connections = connections_max(),
 		.idle_s = SOCKET_IDLE_S,
+		.spare_ms = SOCKET_SPARE_MS,
+		.trusted = ls_daemon_trusts,
+		.stranger_body_bytes = SOCKET_STRANGER_BODY_BYTES,
+		.busy = "{\"error\":{\"code\":\"unreachable\",\"message\":\"the daemon has too "
+			"many "
+			"connections\",\"hint\":\"nothing was done; try again in a moment\"}}",
 	};
 	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/control.sock", d->paths.run);
 

@@ -11,17 +11,25 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "net/sockpath.h"
 
 #define BACKLOG 128
 /* A stream whose reader is this far behind is cut. */
 #define OUTPUT_MAX_BYTES (8 << 20)
 #define GROUPS_MAX 65536 /* Linux' NGROUPS_MAX */
+/* After accept has failed, for want of descriptors mostly: trying at once would only use the CPU.
+ */
+#define PAUSE_MS 100
+/* For the request of somebody for whom there is no room: it is answered so, in words. */
+#define NO_ROOM_S 2
 
 /* Owned by its server, from acceptance until evhttp closes the connection. */
 struct conn {
@@ -29,7 +37,10 @@ struct conn {
 	struct evhttp_connection *evcon;
 	struct event *deadline;  /* for the next whole request */
 	struct ls_request *held; /* handed out and not ended yet */
+	int64_t waiting_since_ms;
 	struct ls_peer peer;
+	bool trusted;
+	bool no_room; /* its request will be answered so */
 	struct conn *prev, *next;
 };
 
@@ -49,8 +60,10 @@ struct ls_server {
 	struct event *adopt; /* fires when `fresh` has something in it */
 	struct bufferevent **fresh;
 	size_t fresh_count;
+	struct evconnlistener *listener;
+	struct event *resume; /* accepting, after a pause */
+	struct ls_server *next;
 	struct conn *conns;
-	int conn_count;
 	struct ls_server_limits limits;
 	void (*on_request)(void *arg, struct ls_request *req);
 	void *arg;
@@ -58,6 +71,10 @@ struct ls_server {
 	char *path;
 	struct stat socket; /* to remove only what is ours */
 };
+
+/* Of the loop's thread. evhttp keeps its listeners' argument for itself, and its own it does not
+ * tell: whose accept failed is found here. */
+static struct ls_server *servers;
 
 static void peer_read(int fd, struct ls_peer *out)
 {
@@ -120,7 +137,6 @@ static void conn_free(struct conn *conn)
 		conn->server->conns = conn->next;
 	if (conn->next)
 		conn->next->prev = conn->prev;
-	conn->server->conn_count--;
 	event_free(conn->deadline);
 	free(conn->peer.groups);
 	free(conn);
@@ -134,8 +150,9 @@ static void conn_closed(struct evhttp_connection *evcon, void *arg)
 
 static void conn_await_request(struct conn *conn)
 {
-	struct timeval in = { .tv_sec = conn->server->limits.idle_s };
+	struct timeval in = { .tv_sec = conn->no_room ? NO_ROOM_S : conn->server->limits.idle_s };
 
+	conn->waiting_since_ms = ls_mono_ms();
 	(void)event_add(conn->deadline, &in);
 }
 
@@ -148,32 +165,78 @@ static void conn_too_slow(evutil_socket_t fd, short what, void *arg)
 	evhttp_connection_free(conn->evcon); /* closes, which frees conn */
 }
 
-/* The socket is open to every user: they must not be able to lock root out by holding all. */
-static int connections_for(const struct ls_server *server, const struct ls_peer *peer)
+static bool is_trusted(const struct ls_server *server, const struct ls_peer *peer)
 {
-	bool ours = peer->uid == 0 || peer->uid == geteuid();
-
-	return ours ? server->limits.connections : server->limits.connections / 2;
+	if (server->limits.trusted)
+		return server->limits.trusted(peer);
+	return peer->uid == 0 || peer->uid == geteuid();
 }
 
-static void conn_adopt(struct ls_server *server, struct bufferevent *bev)
-{
-	struct timeval idle = { .tv_sec = server->limits.idle_s };
-	size_t input_max = server->limits.body_bytes + server->limits.header_bytes + 4096;
-	struct ls_peer peer;
-	struct conn *conn;
-	void *evcon = NULL;
+/* What a limit counts. */
+struct share {
+	bool strangers; /* only them */
+	uid_t uid;      /* only this one's; -1: all */
+	int max;
+};
 
-	bufferevent_getcb(bev, NULL, NULL, NULL, &evcon); /* evhttp's argument is its connection */
-	assert(evcon && evhttp_connection_get_bufferevent(evcon) == bev);
-	peer_read(bufferevent_getfd(bev), &peer);
-	if (server->conn_count >= connections_for(server, &peer)) {
-		free(peer.groups);
-		evhttp_connection_free(evcon);
-		return;
+static bool in_share(const struct conn *conn, const struct share *share)
+{
+	return !conn->no_room && !(share->strangers && conn->trusted) &&
+	       (share->uid == (uid_t)-1 || share->uid == conn->peer.uid);
+}
+
+/* Room for one more in the share; if need be the one that has been waiting for its request longest
+ * is given up for it. */
+static bool make_room(struct ls_server *server, const struct share *share)
+{
+	struct conn *spare = NULL;
+	int64_t before_ms = ls_mono_ms() - server->limits.spare_ms;
+	int count = 0;
+
+	for (struct conn *conn = server->conns; conn; conn = conn->next) {
+		if (!in_share(conn, share))
+			continue;
+		count++;
+		if (!conn->held && conn->waiting_since_ms <= before_ms &&
+			(!spare || conn->waiting_since_ms <= spare->waiting_since_ms))
+			spare = conn;
 	}
-	conn = ls_alloc(1, sizeof *conn);
-	conn->peer = peer;
+	if (count < share->max)
+		return true;
+	if (!spare)
+		return false;
+	evhttp_connection_free(spare->evcon); /* which frees spare */
+	return true;
+}
+
+/* The socket is open to every user: they must not be able to lock root out by holding all. */
+static bool has_room(struct ls_server *server, const struct ls_peer *peer, bool trusted)
+{
+	const struct share all = { false, (uid_t)-1, server->limits.connections };
+	const struct share strangers = { true, (uid_t)-1, server->limits.connections / 2 };
+	const struct share user = { true, peer->uid, server->limits.connections / 8 };
+
+	return (trusted || (make_room(server, &user) && make_room(server, &strangers))) &&
+	       make_room(server, &all);
+}
+
+/* Few wait for that answer: beyond them connections are closed at once. */
+static bool may_hear_it(const struct ls_server *server, bool trusted)
+{
+	int count = 0;
+
+	for (const struct conn *conn = server->conns; conn; conn = conn->next)
+		count += conn->no_room && conn->trusted == trusted;
+	return count < server->limits.connections / 8 + 1;
+}
+
+static struct conn *conn_new(
+	struct ls_server *server, struct evhttp_connection *evcon, struct ls_peer *peer)
+{
+	struct conn *conn = ls_alloc(1, sizeof *conn);
+
+	conn->peer = *peer;
+	*peer = (struct ls_peer){ 0 };
 	conn->server = server;
 	conn->evcon = evcon;
 	conn->deadline = event_new(server->base, -1, EV_TIMEOUT, conn_too_slow, conn);
@@ -181,12 +244,39 @@ static void conn_adopt(struct ls_server *server, struct bufferevent *bev)
 	if (conn->next)
 		conn->next->prev = conn;
 	server->conns = conn;
-	server->conn_count++;
 	evhttp_connection_set_closecb(conn->evcon, conn_closed, conn);
+	return conn;
+}
+
+static void conn_adopt(struct ls_server *server, struct bufferevent *bev)
+{
+	const struct ls_server_limits *limits = &server->limits;
+	struct timeval idle = { .tv_sec = limits->idle_s };
+	struct ls_peer peer;
+	struct conn *conn;
+	size_t body_max;
+	void *evcon = NULL;
+	bool trusted, room;
+
+	bufferevent_getcb(bev, NULL, NULL, NULL, &evcon); /* evhttp's argument is its connection */
+	assert(evcon && evhttp_connection_get_bufferevent(evcon) == bev);
+	peer_read(bufferevent_getfd(bev), &peer);
+	trusted = is_trusted(server, &peer);
+	room = has_room(server, &peer, trusted);
+	if (!room && !may_hear_it(server, trusted)) {
+		free(peer.groups);
+		evhttp_connection_free(evcon);
+		return;
+	}
+	conn = conn_new(server, evcon, &peer);
+	conn->trusted = trusted;
+	conn->no_room = !room;
+	body_max = trusted && room ? limits->body_bytes : limits->stranger_body_bytes;
+	evhttp_connection_set_max_body_size(conn->evcon, (ev_ssize_t)body_max);
 	/* Reading is timed for a whole request (a byte now and then is not enough), writing by
 	 * progress. What is sent ahead of its turn must not pile up. */
 	(void)bufferevent_set_timeouts(bev, NULL, &idle);
-	bufferevent_setwatermark(bev, EV_READ, 0, input_max);
+	bufferevent_setwatermark(bev, EV_READ, 0, body_max + limits->header_bytes + 4096);
 	conn_await_request(conn);
 }
 
@@ -258,9 +348,42 @@ static bool parse_target(struct evhttp_request *http, char **out_path, struct ev
 	       evhttp_parse_query_str(query ? query : "", out_query) == 0;
 }
 
+/* RFC 9112 section 6.3: a length that is given twice, or is no number, leaves it open where the
+ * next request begins. evhttp takes the first, and "+2". */
+static bool plain_length(struct evhttp_request *http)
+{
+	const struct evkeyvalq *headers = evhttp_request_get_input_headers(http);
+	const struct evkeyval *header;
+	int lengths = 0;
+
+	TAILQ_FOREACH(header, headers, next)
+	{
+		if (strcasecmp(header->key, "Transfer-Encoding") == 0 &&
+			strcasecmp(header->value, "chunked") != 0)
+			return false;
+		if (strcasecmp(header->key, "Content-Length") != 0)
+			continue;
+		if (++lengths > 1 || header->value[strspn(header->value, "0123456789")] != '\0')
+			return false;
+	}
+	return true;
+}
+
 static void refuse(struct evhttp_request *http, int status, const char *reason)
 {
 	evhttp_send_error(http, status, reason);
+}
+
+static void answer_busy(struct evhttp_request *http, const char *text)
+{
+	struct evkeyvalq *headers = evhttp_request_get_output_headers(http);
+	struct evbuffer *buffer = evbuffer_new();
+
+	(void)evhttp_add_header(headers, "Content-Type", "application/json");
+	(void)evhttp_add_header(headers, "Connection", "close");
+	(void)evbuffer_add(buffer, text, strlen(text));
+	evhttp_send_reply(http, 503, "Service Unavailable", buffer);
+	evbuffer_free(buffer);
 }
 
 static void request_came(struct evhttp_request *http, void *arg)
@@ -277,6 +400,16 @@ static void request_came(struct evhttp_request *http, void *arg)
 	evhttp_request_set_on_complete_cb(http, request_answered, conn);
 	if (type != EVHTTP_REQ_GET && type != EVHTTP_REQ_POST) {
 		refuse(http, 405, "Method Not Allowed");
+		return;
+	}
+	if (conn->no_room) {
+		answer_busy(http, server->limits.busy);
+		return;
+	}
+	if (!plain_length(http)) {
+		(void)evhttp_add_header(
+			evhttp_request_get_output_headers(http), "Connection", "close");
+		refuse(http, 400, "Bad Request");
 		return;
 	}
 	req = ls_alloc(1, sizeof *req);
@@ -339,6 +472,49 @@ static void remove_socket(struct ls_server *server)
 		(void)unlinkat(server->where.dir_fd, server->where.name, 0);
 }
 
+static void accept_failed(struct evconnlistener *listener, void *arg)
+{
+	struct timeval in = { .tv_usec = PAUSE_MS * 1000 };
+	struct ls_server *server = servers;
+
+	(void)arg;
+	while (server && server->listener != listener)
+		server = server->next;
+	assert(server);
+	(void)evconnlistener_disable(listener);
+	(void)event_add(server->resume, &in);
+}
+
+static void accept_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct ls_server *server = arg;
+
+	(void)fd;
+	(void)what;
+	(void)evconnlistener_enable(server->listener);
+}
+
+static void watch_accept(struct ls_server *server, struct evconnlistener *listener)
+{
+	server->listener = listener;
+	server->resume = event_new(server->base, -1, 0, accept_again, server);
+	server->next = servers;
+	servers = server;
+	evconnlistener_set_error_cb(listener, accept_failed);
+}
+
+static void forget_accept(struct ls_server *server)
+{
+	struct ls_server **at = &servers;
+
+	while (*at && *at != server)
+		at = &(*at)->next;
+	if (*at)
+		*at = server->next;
+	if (server->resume)
+		event_free(server->resume);
+}
+
 enum ls_code ls_server_new(struct ls_loop *loop, const char *path,
 	const struct ls_server_limits *limits,
 	void (*on_request)(void *arg, struct ls_request *req), void *arg, struct ls_server **out,
@@ -370,6 +546,7 @@ enum ls_code ls_server_new(struct ls_loop *loop, const char *path,
 		return LS_FAIL(err, LS_E_IO, "watch '%s' for connections", path);
 	fd = -1;
 	(void)evhttp_bind_listener(server->http, listener);
+	watch_accept(server, listener);
 	*out = LS_TAKE(server);
 	return LS_OK;
 }
@@ -381,6 +558,7 @@ void ls_server_free(struct ls_server **server_ptr)
 	if (!server)
 		return;
 	remove_socket(server);
+	forget_accept(server);
 	evhttp_free(server->http);
 	event_free(server->adopt);
 	free(server->fresh);

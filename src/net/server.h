@@ -15,14 +15,6 @@
 struct ls_server;
 struct ls_request;
 
-struct ls_server_limits {
-	size_t body_bytes;
-	size_t header_bytes;
-	int connections; /* further ones are closed at once */
-	int idle_s; /* a connection that brings no whole request, or reads nothing of what it is
-		       sent, for so long is closed; one whose request is held is not */
-};
-
 struct ls_peer {
 	pid_t pid;
 	uid_t uid;
@@ -31,10 +23,28 @@ struct ls_peer {
 	size_t group_count;
 };
 
+struct ls_server_limits {
+	size_t body_bytes;
+	size_t header_bytes;
+	int connections; /* see below */
+	int spare_ms;    /* who has brought no request for so long makes room when all are taken */
+	/* Strangers are peers that `trusted` says no to (NULL: other users than root and the own).
+	 * They may send bodies of stranger_body_bytes, so that they cannot fill the memory, and
+	 * have half of the connections, each user an eighth, so that they cannot lock out others.
+	 */
+	bool (*trusted)(const struct ls_peer *peer);
+	size_t stranger_body_bytes;
+	const char *busy; /* JSON: what requests are answered, 503, for which there is no room; of
+			   * these, too, there are few at a time: further ones are closed at once */
+	int idle_s; /* a connection that brings no whole request, or reads nothing of what it is
+		       sent, for so long is closed; one whose request is held is not */
+};
+
 /* Listens at `path` (a stale socket there is replaced; paths over 107 bytes work: bound through a
  * directory descriptor), mode 0666: who may do what is decided by peer credentials. `on_request` is
  * called for each whole request. A target that is not RFC 3986's, or holds a NUL, is answered 400,
- * too long a body 413. */
+ * and so is a length that is given twice or is no plain number; too long a body 413. When the
+ * process has no descriptor left, connections wait. */
 LS_CHECK enum ls_code ls_server_new(struct ls_loop *loop, const char *path,
 	const struct ls_server_limits *limits,
 	void (*on_request)(void *arg, struct ls_request *req), void *arg, struct ls_server **out,

@@ -4,9 +4,11 @@
 #include <grp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "net/client.h"
@@ -116,6 +118,9 @@ static void setup(void)
 	limits = (struct ls_server_limits){ .body_bytes = BODY_MAX,
 		.header_bytes = 2048,
 		.connections = CONNECTIONS,
+		.spare_ms = 1000000,
+		.stranger_body_bytes = 100,
+		.busy = "{\"busy\":1}",
 		.idle_s = 30 };
 	ck_assert_int_eq(pipe2(told, O_CLOEXEC), 0);
 	held = NULL;
@@ -422,7 +427,7 @@ END_TEST
 START_TEST(connections_are_bounded)
 {
 	struct ls_buf out = { 0 };
-	int fds[CONNECTIONS], one_more;
+	int fds[CONNECTIONS], one_more, too_many;
 
 	start();
 	for (int i = 0; i < CONNECTIONS; i++) {
@@ -431,8 +436,14 @@ START_TEST(connections_are_bounded)
 		raw_read(fds[i], "GET /1", &out);
 	}
 	one_more = raw_connect();
-	raw_read(one_more, NULL, &out);
+	too_many = raw_connect(); /* not even room to be told so */
+	raw_read(too_many, NULL, &out);
 	ck_assert_uint_eq(out.len, 0);
+	(void)close(too_many);
+	raw_send(one_more, "GET /1 HTTP/1.1\r\n\r\n");
+	raw_read(one_more, NULL, &out);
+	ck_assert_ptr_nonnull(strstr(ls_buf_text(&out), " 503 "));
+	ck_assert_ptr_nonnull(strstr(ls_buf_text(&out), "\r\n\r\n{\"busy\":1}"));
 	(void)close(one_more);
 	/* the others are still served, and one that ends makes room */
 	raw_send(fds[0], "GET /1 HTTP/1.1\r\nConnection: close\r\n\r\n");
@@ -444,6 +455,147 @@ START_TEST(connections_are_bounded)
 	(void)close(one_more);
 	for (int i = 0; i < CONNECTIONS; i++)
 		(void)close(fds[i]);
+	halt();
+	ls_buf_done(&out);
+}
+END_TEST
+
+/* Those who hold connections and ask nothing make room for those who ask; the one that waits
+ * longest goes first, and one whose request is at work never. */
+START_TEST(who_waits_without_asking_makes_room)
+{
+	struct ls_buf out = { 0 };
+	int fds[CONNECTIONS], status;
+
+	limits.spare_ms = 0;
+	start();
+	fds[0] = raw_connect();
+	raw_send(fds[0], "GET /hold HTTP/1.1\r\n\r\n");
+	await('h');
+	for (int i = 1; i < CONNECTIONS; i++) {
+		fds[i] = raw_connect();
+		raw_send(fds[i], "GET /1 HTTP/1.1\r\n\r\n");
+		raw_read(fds[i], "GET /1", &out);
+	}
+	ck_ok(ask("GET", "/2", (struct ls_bytes){ 0 }, &status, &out));
+	ck_assert_int_eq(status, 200);
+	raw_read(fds[1], NULL, &out); /* closed */
+	ck_assert_uint_eq(out.len, 0);
+	halt();
+	ck_assert(ls_request_alive(held));
+	ls_request_reply(held, 200, "text/plain", LS_BYTES_STR("done"));
+	ck_assert_int_eq(pthread_create(&thread, NULL, run, NULL), 0);
+	raw_read(fds[0], "done", &out);
+	for (int i = 0; i < CONNECTIONS; i++)
+		(void)close(fds[i]);
+	halt();
+	ls_buf_done(&out);
+}
+END_TEST
+
+static bool trusts_nobody(const struct ls_peer *peer)
+{
+	ck_assert_uint_eq(peer->uid, geteuid());
+	return false;
+}
+
+START_TEST(strangers_have_small_bodies_and_an_eighth_of_the_connections)
+{
+	struct ls_buf out = { 0 };
+	int status, fd, second;
+	char body[101] = "";
+
+	limits.connections = 16;
+	limits.trusted = trusts_nobody;
+	start();
+	memset(body, 'x', sizeof body);
+	ck_ok(ask("POST", "/", (struct ls_bytes){ body, 100 }, &status, &out));
+	ck_assert_int_eq(status, 200);
+	ck_ok(ask("POST", "/", (struct ls_bytes){ body, 101 }, &status, &out));
+	ck_assert_int_eq(status, 413);
+	fd = raw_connect();
+	raw_send(fd, "GET /hold HTTP/1.1\r\n\r\n");
+	await('h');
+	second = raw_connect();
+	raw_send(second, "GET /1 HTTP/1.1\r\n\r\n");
+	raw_read(second, "GET /1", &out);
+	ck_ok(ask("GET", "/", (struct ls_bytes){ 0 }, &status, &out));
+	ck_assert_int_eq(status, 503);
+	halt();
+	ls_request_reply(held, 200, "text/plain", (struct ls_bytes){ 0 });
+	ck_assert_int_eq(pthread_create(&thread, NULL, run, NULL), 0);
+	(void)close(fd);
+	(void)close(second);
+	halt();
+	ls_buf_done(&out);
+}
+END_TEST
+
+START_TEST(a_length_that_is_no_plain_one_is_refused)
+{
+	static const char *const headers[] = { "Content-Length: 2\r\nContent-Length: 2",
+		"Content-Length: +2", "Transfer-Encoding: gzip" };
+	struct ls_buf out = { 0 };
+
+	start();
+	for (size_t i = 0; i < LS_COUNT(headers); i++) {
+		LS_CLEANUP(ls_free_str)
+		char *text = ls_format("POST / HTTP/1.1\r\n%s\r\n\r\n{}", headers[i]);
+		int fd = raw_connect();
+
+		raw_send(fd, text);
+		raw_read(fd, NULL, &out); /* to the end: what follows is nobody's request */
+		ck_assert_msg(strstr(ls_buf_text(&out), " 400 ") != NULL, "%s", headers[i]);
+		(void)close(fd);
+	}
+	halt();
+	ls_buf_done(&out);
+}
+END_TEST
+
+static double thread_cpu_s(void)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	ck_assert_int_eq(pthread_getcpuclockid(thread, &clock), 0);
+	ck_assert_int_eq(clock_gettime(clock, &ts), 0);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* A connection that cannot be accepted stays readable: looking at it all the time would take all
+ * of a CPU, for as long as somebody else holds the descriptors. */
+START_TEST(without_descriptors_it_waits_and_goes_on)
+{
+	struct ls_buf out = { 0 };
+	struct rlimit before, none;
+	double began;
+	int fd;
+
+	start();
+	fd = raw_connect();
+	raw_send(fd, "GET /1 HTTP/1.1\r\n\r\n");
+	raw_read(fd, "GET /1", &out);
+	(void)close(fd);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){ 0, before.rlim_max };
+	{
+		struct ls_sockpath where;
+
+		ck_ok(ls_sockpath_init(&where, path, &err));
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+		ck_assert_int_eq(connect(fd, (struct sockaddr *)&where.addr, sizeof where.addr), 0);
+		ls_sockpath_done(&where);
+	}
+	raw_send(fd, "GET /2 HTTP/1.1\r\n\r\n");
+	began = thread_cpu_s();
+	ck_assert_int_eq(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 0, 0), 0);
+	(void)poll(NULL, 0, 1000);
+	ck_assert_double_lt(thread_cpu_s() - began, 0.5);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	raw_read(fd, "GET /2", &out);
+	(void)close(fd);
 	halt();
 	ls_buf_done(&out);
 }
@@ -556,5 +708,8 @@ LS_TEST_MAIN_FIXTURE("server", setup, teardown, peer_method_path_and_query_are_k
 	a_connection_serves_one_request_after_the_other, a_stream_comes_line_by_line,
 	a_slow_request_is_cut, a_held_request_is_not_cut_for_silence,
 	a_client_that_went_away_is_noticed_and_nothing_leaks, a_stream_nobody_reads_is_cut,
-	connections_are_bounded, a_server_may_end_before_its_requests,
-	long_paths_work_and_stale_sockets_are_replaced, unreachable_and_unknown_are_told_apart)
+	connections_are_bounded, who_waits_without_asking_makes_room,
+	strangers_have_small_bodies_and_an_eighth_of_the_connections,
+	a_length_that_is_no_plain_one_is_refused, without_descriptors_it_waits_and_goes_on,
+	a_server_may_end_before_its_requests, long_paths_work_and_stale_sockets_are_replaced,
+	unreachable_and_unknown_are_told_apart)
