@@ -14,6 +14,9 @@
 #define JSON_TYPE "application/json"
 #define LINES_TYPE "application/x-ndjson"
 
+/* So long a group that is made or removed may go unnoticed. */
+#define GROUPS_KEEP_MS 1000
+
 enum access { ACCESS_NONE, ACCESS_READ, ACCESS_FULL };
 
 void ls_author_of(uid_t uid, const char *node, struct ls_author *out)
@@ -35,12 +38,21 @@ void ls_author_done(struct ls_author *author)
 	*author = (struct ls_author){ 0 };
 }
 
-static bool in_group(const struct ls_peer *peer, const char *name)
+/* Looked up once in a while: each connection asks, and anybody can connect a thousand times in a
+ * second. */
+static void look_up_groups(struct ls_daemon *d)
 {
-	gid_t gid;
+	int64_t now_ms = ls_mono_ms();
 
-	if (ls_group_find(name, &gid, NULL) != LS_OK)
-		return false;
+	if (d->groups.until_ms > now_ms)
+		return;
+	d->groups.until_ms = now_ms + GROUPS_KEEP_MS;
+	d->groups.has_full = ls_group_find("lockstep", &d->groups.full, NULL) == LS_OK;
+	d->groups.has_read = ls_group_find("lockstep-ro", &d->groups.read, NULL) == LS_OK;
+}
+
+static bool in_group(const struct ls_peer *peer, gid_t gid)
+{
 	if (peer->gid == gid)
 		return true;
 	for (size_t i = 0; i < peer->group_count; i++)
@@ -49,16 +61,19 @@ static bool in_group(const struct ls_peer *peer, const char *name)
 	return false;
 }
 
-static enum access access_of(const struct ls_peer *peer)
+static enum access access_of(struct ls_daemon *d, const struct ls_peer *peer)
 {
-	if (peer->uid == 0 || peer->uid == geteuid() || in_group(peer, "lockstep"))
+	if (peer->uid == 0 || peer->uid == geteuid())
 		return ACCESS_FULL;
-	return in_group(peer, "lockstep-ro") ? ACCESS_READ : ACCESS_NONE;
+	look_up_groups(d);
+	if (d->groups.has_full && in_group(peer, d->groups.full))
+		return ACCESS_FULL;
+	return d->groups.has_read && in_group(peer, d->groups.read) ? ACCESS_READ : ACCESS_NONE;
 }
 
-bool ls_daemon_trusts(const struct ls_peer *peer)
+bool ls_daemon_trusts(void *arg, const struct ls_peer *peer)
 {
-	return access_of(peer) == ACCESS_FULL;
+	return access_of(arg, peer) == ACCESS_FULL;
 }
 
 static void reply_json(struct ls_request *req, int status, json_t *json)
@@ -461,7 +476,7 @@ void ls_daemon_request(void *arg, struct ls_request *req)
 	struct ls_daemon *d = arg;
 	const char *path = ls_request_path(req);
 	bool get = strcmp(ls_request_method(req), "GET") == 0;
-	enum access access = access_of(ls_request_peer(req));
+	enum access access = access_of(d, ls_request_peer(req));
 
 	if (access == ACCESS_NONE ||
 		(access == ACCESS_READ && !(get && strcmp(path, "/v1/status") == 0)))

@@ -70,6 +70,11 @@ struct ls_daemon {
 	int64_t scan_not_before_ms; /* of incoming/ */
 	int64_t strays_since_ms;    /* when counting them began */
 	int strays;                 /* refused one by one since then */
+	struct {
+		int64_t until_ms; /* looked up again then */
+		gid_t full, read;
+		bool has_full, has_read;
+	} groups; /* that may use the socket */
 	struct ls_log_limit log_limits[LS_EVENT_COUNT];
 	char *intake_waits; /* what the latest drop-in waits for; NULL */
 	int log_level;
@@ -115,7 +120,7 @@ void ls_daemon_collect(struct ls_daemon *d);
 /* control.c */
 void ls_daemon_request(void *arg, struct ls_request *req);
 /* Whether a peer may do everything. */
-bool ls_daemon_trusts(const struct ls_peer *peer);
+bool ls_daemon_trusts(void *arg, const struct ls_peer *peer);
 /* Worker thread: around a job that may rotate without a caller, so that a hook of that rotation
  * which asks for a change gets its conflict and does not wait for itself. */
 void ls_daemon_rotation_begin(struct ls_daemon *d);

@@ -19,7 +19,7 @@
 #define SOCKET_BODY_BYTES (64 * 1024 * 1024)
 /* Who may only look sends none. */
 #define SOCKET_STRANGER_BODY_BYTES 4096
-#define SOCKET_SPARE_MS 1000
+#define SOCKET_SPARE_MS 100 /* a client asks when it has connected */
 
 struct open_job {
 	struct ls_daemon *d;

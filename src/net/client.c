@@ -1,12 +1,18 @@
 #include "net/client.h"
 
 #include <curl/curl.h>
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "net/sockpath.h"
 
 #define BODY_MAX_BYTES (64 << 20)
+/* When many connect at once. */
+#define CONNECT_MS 5000
+#define CONNECT_AGAIN_MS 5
 
 struct answer {
 	const struct ls_client_call *call;
@@ -90,6 +96,13 @@ static enum ls_code call_failed(CURL *easy, CURLcode rc, const struct answer *an
 
 	(void)curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &sent);
 	(void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &errnum);
+	if (sent == 0 && errnum == EAGAIN) {
+		LS_FAIL(err, LS_E_UNREACHABLE,
+			"the daemon did not let in a connection at %s within %d s", path,
+			CONNECT_MS / 1000);
+		LS_HINT(err, "it hangs, or too many connect at once; its log may say more");
+		return LS_E_UNREACHABLE;
+	}
 	if (sent == 0) {
 		LS_FAIL(err, LS_E_UNREACHABLE, "the daemon does not answer at %s: %s", path,
 			errnum ? strerrordesc_np((int)errnum) ?: why : why);
@@ -104,6 +117,23 @@ static enum ls_code call_failed(CURL *easy, CURLcode rc, const struct answer *an
 		path, why);
 	LS_HINT(err, "it may have been done: look with 'lockstep status'");
 	return LS_E_UNKNOWN;
+}
+
+/* A full backlog is EAGAIN at once, since libcurl's connect does not wait: not a daemon that is not
+ * there. */
+static CURLcode perform(CURL *easy)
+{
+	int64_t until_ms = ls_mono_ms() + CONNECT_MS;
+
+	for (;;) {
+		CURLcode rc = curl_easy_perform(easy);
+		long errnum = 0;
+
+		(void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &errnum);
+		if (rc != CURLE_COULDNT_CONNECT || errnum != EAGAIN || ls_mono_ms() > until_ms)
+			return rc;
+		(void)poll(NULL, 0, CONNECT_AGAIN_MS);
+	}
 }
 
 enum ls_code ls_client_call(const struct ls_client_call *call, int *out_status,
@@ -136,7 +166,7 @@ enum ls_code ls_client_call(const struct ls_client_call *call, int *out_status,
 	(void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, body_came);
 	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, &answer);
 	set_target(easy, call, &where, url);
-	rc = curl_easy_perform(easy);
+	rc = perform(easy);
 	if (rc != CURLE_OK) {
 		enum ls_code code = call_failed(easy, rc, &answer, detail, err);
 

@@ -21,13 +21,16 @@
 #include "base/text.h"
 #include "net/sockpath.h"
 
-#define BACKLOG 128
+#define BACKLOG 1024 /* a burst waits here; beyond it a connection is refused at once */
 /* A stream whose reader is this far behind is cut. */
 #define OUTPUT_MAX_BYTES (8 << 20)
 #define GROUPS_MAX 65536 /* Linux' NGROUPS_MAX */
 /* After accept has failed, for want of descriptors mostly: trying at once would only use the CPU.
  */
-#define PAUSE_MS 100
+#define PAUSE_MS 20
+/* libevent accepts until nobody waits; who connects faster than that would keep the loop from all
+ * its other work. */
+#define ACCEPT_AT_ONCE 16
 /* For the request of somebody for whom there is no room: it is answered so, in words. */
 #define NO_ROOM_S 2
 
@@ -168,7 +171,7 @@ static void conn_too_slow(evutil_socket_t fd, short what, void *arg)
 static bool is_trusted(const struct ls_server *server, const struct ls_peer *peer)
 {
 	if (server->limits.trusted)
-		return server->limits.trusted(peer);
+		return server->limits.trusted(server->arg, peer);
 	return peer->uid == 0 || peer->uid == geteuid();
 }
 
@@ -185,22 +188,31 @@ static bool in_share(const struct conn *conn, const struct share *share)
 	       (share->uid == (uid_t)-1 || share->uid == conn->peer.uid);
 }
 
-/* Room for one more in the share; if need be the one that has been waiting for its request longest
- * is given up for it. */
-static bool make_room(struct ls_server *server, const struct share *share)
+/* Who has been waiting for its request longest, and for long enough; NULL: nobody. */
+static struct conn *find_spare(
+	const struct ls_server *server, const struct share *share, int *out_count)
 {
 	struct conn *spare = NULL;
 	int64_t before_ms = ls_mono_ms() - server->limits.spare_ms;
-	int count = 0;
 
+	*out_count = 0;
 	for (struct conn *conn = server->conns; conn; conn = conn->next) {
 		if (!in_share(conn, share))
 			continue;
-		count++;
+		++*out_count;
 		if (!conn->held && conn->waiting_since_ms <= before_ms &&
 			(!spare || conn->waiting_since_ms <= spare->waiting_since_ms))
 			spare = conn;
 	}
+	return spare;
+}
+
+/* Room for one more in the share; if need be the spare one is given up for it. */
+static bool make_room(struct ls_server *server, const struct share *share)
+{
+	int count;
+	struct conn *spare = find_spare(server, share, &count);
+
 	if (count < share->max)
 		return true;
 	if (!spare)
@@ -220,14 +232,20 @@ static bool has_room(struct ls_server *server, const struct ls_peer *peer, bool 
 	       make_room(server, &all);
 }
 
-/* Few wait for that answer: beyond them connections are closed at once. */
-static bool may_hear_it(const struct ls_server *server, bool trusted)
+/* Few wait for that answer: the oldest makes room for the newest, who is likely to ask just now. */
+static void make_room_to_hear(struct ls_server *server, bool trusted)
 {
+	struct conn *oldest = NULL;
 	int count = 0;
 
-	for (const struct conn *conn = server->conns; conn; conn = conn->next)
-		count += conn->no_room && conn->trusted == trusted;
-	return count < server->limits.connections / 8 + 1;
+	for (struct conn *conn = server->conns; conn; conn = conn->next) {
+		if (conn->no_room && conn->trusted == trusted) {
+			oldest = conn;
+			count++;
+		}
+	}
+	if (count > server->limits.connections / 8)
+		evhttp_connection_free(oldest->evcon);
 }
 
 static struct conn *conn_new(
@@ -263,11 +281,8 @@ static void conn_adopt(struct ls_server *server, struct bufferevent *bev)
 	peer_read(bufferevent_getfd(bev), &peer);
 	trusted = is_trusted(server, &peer);
 	room = has_room(server, &peer, trusted);
-	if (!room && !may_hear_it(server, trusted)) {
-		free(peer.groups);
-		evhttp_connection_free(evcon);
-		return;
-	}
+	if (!room)
+		make_room_to_hear(server, trusted);
 	conn = conn_new(server, evcon, &peer);
 	conn->trusted = trusted;
 	conn->no_room = !room;
@@ -290,6 +305,8 @@ static struct bufferevent *conn_announced(struct event_base *base, void *arg)
 
 	server->fresh = ls_realloc(server->fresh, server->fresh_count + 1, sizeof *server->fresh);
 	server->fresh[server->fresh_count++] = bev;
+	if (server->fresh_count == ACCEPT_AT_ONCE)
+		(void)evconnlistener_disable(server->listener);
 	event_active(server->adopt, EV_TIMEOUT, 1);
 	return bev;
 }
@@ -303,6 +320,8 @@ static void adopt_fresh(evutil_socket_t fd, short what, void *arg)
 	for (size_t i = 0; i < server->fresh_count; i++)
 		conn_adopt(server, server->fresh[i]);
 	server->fresh_count = 0;
+	if (!event_pending(server->resume, EV_TIMEOUT, NULL))
+		(void)evconnlistener_enable(server->listener);
 }
 
 static struct conn *conn_find(struct ls_server *server, struct evhttp_connection *evcon)
@@ -487,10 +506,14 @@ static void accept_failed(struct evconnlistener *listener, void *arg)
 
 static void accept_again(evutil_socket_t fd, short what, void *arg)
 {
+	const struct share all = { false, (uid_t)-1, 0 };
 	struct ls_server *server = arg;
 
 	(void)fd;
 	(void)what;
+	/* What the idle hold may be all that is missing. */
+	for (int i = 0; i < ACCEPT_AT_ONCE; i++)
+		(void)make_room(server, &all);
 	(void)evconnlistener_enable(server->listener);
 }
 

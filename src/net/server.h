@@ -32,10 +32,10 @@ struct ls_server_limits {
 	 * They may send bodies of stranger_body_bytes, so that they cannot fill the memory, and
 	 * have half of the connections, each user an eighth, so that they cannot lock out others.
 	 */
-	bool (*trusted)(const struct ls_peer *peer);
+	bool (*trusted)(void *arg, const struct ls_peer *peer);
 	size_t stranger_body_bytes;
 	const char *busy; /* JSON: what requests are answered, 503, for which there is no room; of
-			   * these, too, there are few at a time: further ones are closed at once */
+			   * these, too, there are few at a time: the oldest is closed */
 	int idle_s; /* a connection that brings no whole request, or reads nothing of what it is
 		       sent, for so long is closed; one whose request is held is not */
 };

@@ -435,9 +435,9 @@ START_TEST(connections_are_bounded)
 		raw_send(fds[i], "GET /1 HTTP/1.1\r\n\r\n");
 		raw_read(fds[i], "GET /1", &out);
 	}
+	too_many = raw_connect();
 	one_more = raw_connect();
-	too_many = raw_connect(); /* not even room to be told so */
-	raw_read(too_many, NULL, &out);
+	raw_read(too_many, NULL, &out); /* not even room to be told so */
 	ck_assert_uint_eq(out.len, 0);
 	(void)close(too_many);
 	raw_send(one_more, "GET /1 HTTP/1.1\r\n\r\n");
@@ -493,8 +493,9 @@ START_TEST(who_waits_without_asking_makes_room)
 }
 END_TEST
 
-static bool trusts_nobody(const struct ls_peer *peer)
+static bool trusts_nobody(void *arg, const struct ls_peer *peer)
 {
+	ck_assert_ptr_null(arg);
 	ck_assert_uint_eq(peer->uid, geteuid());
 	return false;
 }
