@@ -117,15 +117,43 @@ static enum ls_code check_raw(const char *origin, const char *text, struct ls_er
 	return LS_OK;
 }
 
-/* A C0 control character never belongs into a configuration; NUL would end the text early. */
-static bool text_clean(struct ls_bytes text)
+/* The length of the UTF-8 sequence that begins here (RFC 3629: shortest form, no surrogates); 0: it
+ * is none. */
+static size_t utf8_len(const unsigned char *at, size_t left)
+{
+	size_t len = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
+
+	if (len == 0 || at[0] > 0xf4 || len > left)
+		return 0;
+	for (size_t i = 1; i < len; i++)
+		if ((at[i] & 0xc0) != 0x80)
+			return 0;
+	if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
+		(at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f))
+		return 0;
+	return len;
+}
+
+/* Control characters never belong into a configuration; NUL would end the text early. What is in it
+ * gets into JSON and certificates, which are UTF-8. */
+static enum ls_code check_bytes(const char *origin, struct ls_bytes text, struct ls_err *err)
 {
 	const unsigned char *c = text.data;
+	size_t len;
+	int line = 1;
 
-	for (size_t i = 0; i < text.len; i++)
+	for (size_t i = 0; i < text.len; i += len) {
+		len = utf8_len(c + i, text.len - i);
+		if (len == 0)
+			return LS_FAIL(err, LS_E_REFUSED, "%s:%d: byte 0x%02x is not UTF-8", origin,
+				line, c[i]);
 		if ((c[i] < 0x20 && c[i] != '\n' && c[i] != '\t' && c[i] != '\r') || c[i] == 0x7f)
-			return false;
-	return true;
+			return LS_FAIL(err, LS_E_REFUSED,
+				"%s:%d: control character 0x%02x: not a text file", origin, line,
+				c[i]);
+		line += c[i] == '\n';
+	}
+	return LS_OK;
 }
 
 enum ls_code ls_conf_parse(
@@ -137,9 +165,7 @@ enum ls_code ls_conf_parse(
 	if (text.len > TEXT_MAX)
 		return LS_FAIL(err, LS_E_REFUSED, "%s: %zu bytes, at most %d are taken", origin,
 			text.len, TEXT_MAX);
-	if (!text_clean(text))
-		return LS_FAIL(
-			err, LS_E_REFUSED, "%s: holds control characters: not a text file", origin);
+	LS_TRY(check_bytes(origin, text, err));
 	copy = ls_alloc(text.len + 1, 1);
 	if (text.len)
 		memcpy(copy, text.data, text.len);

@@ -1,8 +1,8 @@
 /* conf -- reads the project's configuration texts (libconfig's grammar), strictly.
  *
  * Refused before libconfig sees the text: @include (it reads any file), integers of more than nine
- * digits (they wrap), floats, nesting deeper than 8. Every refusal is LS_E_REFUSED and reads
- * "ORIGIN:LINE: what". Texts over 1 MiB are refused.
+ * digits (they wrap), floats, nesting deeper than 8, control characters, what is not UTF-8. Every
+ * refusal is LS_E_REFUSED and reads "ORIGIN:LINE: what". Texts over 1 MiB are refused.
  */
 #ifndef LS_BASE_CONF_H
 #define LS_BASE_CONF_H

@@ -146,7 +146,7 @@ enum ls_code ls_config_parse(
 enum ls_code ls_config_load(const char *path, struct ls_config *out, struct ls_err *err)
 {
 	LS_CLEANUP(ls_buf_done) struct ls_buf text = { 0 };
-	enum ls_code code = ls_file_read(AT_FDCWD, path, CONFIG_MAX_BYTES, &text, err);
+	enum ls_code code = ls_file_read_guarded(AT_FDCWD, path, CONFIG_MAX_BYTES, &text, err);
 
 	if (code == LS_E_NOT_FOUND) {
 		defaults(out);

@@ -378,7 +378,7 @@ static enum ls_code read_template(int dir_fd, const char *dir, const char *name,
 	LS_CLEANUP(ls_buf_done) struct ls_buf text = { 0 };
 
 	service->path = ls_format("%s/%s", dir, name);
-	if (ls_file_read(dir_fd, name, TEMPLATE_BYTES_MAX, &text, err) != LS_OK)
+	if (ls_file_read_guarded(dir_fd, name, TEMPLATE_BYTES_MAX, &text, err) != LS_OK)
 		return LS_WRAP(err, "template '%s'", service->path);
 	LS_TRY(ls_conf_parse(service->path, ls_buf_bytes(&text), &conf, err));
 	return read_service(ls_conf_root(conf), fqdn, service, err);
@@ -417,7 +417,8 @@ static enum ls_code load_dir(const char *dir, const char *fqdn, char ***seen,
 
 	if (rc == LS_E_NOT_FOUND)
 		return LS_OK;
-	if (rc != LS_OK || ls_dir_list(dir_fd, TEMPLATES_MAX, &names, err) != LS_OK)
+	if (rc != LS_OK || ls_dir_check_guarded(dir_fd, dir, err) != LS_OK ||
+		ls_dir_list(dir_fd, TEMPLATES_MAX, &names, err) != LS_OK)
 		return LS_WRAP(err, "templates in '%s'", dir);
 	for (size_t i = 0; i < ls_strv_count(names); i++) {
 		LS_CLEANUP(service_done) struct ls_service service = { 0 };

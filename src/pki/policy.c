@@ -190,7 +190,7 @@ enum ls_code ls_policy_load(
 		LS_CLEANUP(ls_free_str)
 		char *path = ls_format("%s/%s.conf", paths->policies[i], name);
 		LS_CLEANUP(ls_buf_done) struct ls_buf text = { 0 };
-		enum ls_code rc = ls_file_read(AT_FDCWD, path, FILE_MAX, &text, err);
+		enum ls_code rc = ls_file_read_guarded(AT_FDCWD, path, FILE_MAX, &text, err);
 
 		if (rc == LS_E_NOT_FOUND)
 			continue;

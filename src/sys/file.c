@@ -87,6 +87,46 @@ enum ls_code ls_file_read(
 	return ls_file_read_fd(fd, name, max_bytes, out, err);
 }
 
+/* Whoever may write it decides what this program does. */
+static enum ls_code check_guarded(const char *name, const struct stat *st, struct ls_err *err)
+{
+	const char *what = S_ISDIR(st->st_mode) ? "directory " : "";
+
+	if (st->st_uid != 0 && st->st_uid != geteuid()) {
+		LS_FAIL(err, LS_E_REFUSED, "%s'%s' belongs to user %u, not to root or user %u",
+			what, name, (unsigned)st->st_uid, (unsigned)geteuid());
+		LS_HINT(err, "look at what is in it, then: chown root");
+		return LS_E_REFUSED;
+	}
+	if (st->st_mode & S_IWOTH) {
+		LS_FAIL(err, LS_E_REFUSED, "%s'%s' is writable by everybody (mode %04o)", what,
+			name, (unsigned)(st->st_mode & 07777));
+		LS_HINT(err, "look at what is in it, then: chmod o-w");
+		return LS_E_REFUSED;
+	}
+	return LS_OK;
+}
+
+enum ls_code ls_file_read_guarded(
+	int dir_fd, const char *name, size_t max_bytes, struct ls_buf *out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+	struct stat st;
+
+	LS_TRY(open_regular(dir_fd, name, max_bytes, &fd, &st, err));
+	LS_TRY(check_guarded(name, &st, err));
+	return ls_file_read_fd(fd, name, max_bytes, out, err);
+}
+
+enum ls_code ls_dir_check_guarded(int dir_fd, const char *name, struct ls_err *err)
+{
+	struct stat st;
+
+	if (fstat(dir_fd, &st) != 0)
+		return LS_FAIL_ERRNO(err, "inspect directory '%s'", name);
+	return check_guarded(name, &st, err);
+}
+
 /* Straight into the secret's pages: a buffer on the way would leave a copy behind. */
 enum ls_code ls_file_read_secret(
 	int dir_fd, const char *name, size_t max_bytes, struct ls_secret *out, struct ls_err *err)

@@ -17,6 +17,12 @@ LS_CHECK enum ls_code ls_file_read(
 	int dir_fd, const char *name, size_t max_bytes, struct ls_buf *out, struct ls_err *err);
 LS_CHECK enum ls_code ls_file_read_secret(
 	int dir_fd, const char *name, size_t max_bytes, struct ls_secret *out, struct ls_err *err);
+/* The same for what says what this program does, commands that run as root among it: LS_E_REFUSED
+ * also when it does not belong to root or the running user, or everybody may write it. */
+LS_CHECK enum ls_code ls_file_read_guarded(
+	int dir_fd, const char *name, size_t max_bytes, struct ls_buf *out, struct ls_err *err);
+/* The same conditions of an open directory. */
+LS_CHECK enum ls_code ls_dir_check_guarded(int dir_fd, const char *name, struct ls_err *err);
 /* Reads all of a descriptor (a pipe as well), at most max_bytes. */
 LS_CHECK enum ls_code ls_file_read_fd(
 	int fd, const char *name, size_t max_bytes, struct ls_buf *out, struct ls_err *err);

@@ -491,6 +491,33 @@ START_TEST(a_lock_is_exclusive_until_it_is_closed)
 }
 END_TEST
 
+/* Configuration and templates: their commands run as root. */
+START_TEST(what_everybody_may_write_is_no_guarded_file)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf out = { 0 };
+
+	ck_ok(ls_file_create(dir_fd, "conf", LS_BYTES_STR("x"), 0664, (gid_t)-1, &err));
+	ck_ok(ls_file_read_guarded(dir_fd, "conf", 10, &out, &err));
+	ck_assert_str_eq(ls_buf_text(&out), "x");
+	ck_assert_int_eq(fchmodat(dir_fd, "conf", 0602, 0), 0);
+	ck_code(ls_file_read_guarded(dir_fd, "conf", 10, &out, &err), LS_E_REFUSED);
+	ck_assert_str_eq(err.text, "'conf' is writable by everybody (mode 0602)");
+	ck_assert_int_eq(symlinkat("conf", dir_fd, "l"), 0);
+	ck_code(ls_file_read_guarded(dir_fd, "l", 10, &out, &err), LS_E_REFUSED);
+	ck_ok(ls_dir_check_guarded(dir_fd, "d", &err));
+	ck_assert_int_eq(fchmod(dir_fd, 0777), 0);
+	ck_code(ls_dir_check_guarded(dir_fd, "d", &err), LS_E_REFUSED);
+	ck_assert_str_eq(err.text, "directory 'd' is writable by everybody (mode 0777)");
+	ck_assert_int_eq(fchmod(dir_fd, 0700), 0);
+	if (geteuid() != 0) /* nobody else's file can be made */
+		return;
+	ck_assert_int_eq(fchmodat(dir_fd, "conf", 0600, 0), 0);
+	ck_assert_int_eq(fchownat(dir_fd, "conf", 65534, 65534, 0), 0);
+	ck_code(ls_file_read_guarded(dir_fd, "conf", 10, &out, &err), LS_E_REFUSED);
+	ck_assert_str_eq(err.text, "'conf' belongs to user 65534, not to root or user 0");
+}
+END_TEST
+
 START_TEST(groups_are_found_by_name)
 {
 	gid_t gid = 77;
@@ -507,4 +534,4 @@ LS_TEST_MAIN_FIXTURE("file", setup, teardown, replace_never_tears, create_fails_
 	directories_are_made_synced_and_links_refused, removing_a_directory_follows_no_link,
 	lists_are_sorted_and_bounded, a_link_is_never_absent,
 	links_are_read_and_other_things_are_not, a_lock_is_exclusive_until_it_is_closed,
-	groups_are_found_by_name)
+	what_everybody_may_write_is_no_guarded_file, groups_are_found_by_name)
