@@ -1,6 +1,7 @@
 #include "base/bytes.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,7 @@ bool ls_bytes_equal_secret(struct ls_bytes a, struct ls_bytes b)
 
 void ls_buf_done(struct ls_buf *buf)
 {
-	free(buf->data);
+	ls_free(buf->data);
 	*buf = (struct ls_buf){ 0 };
 }
 
@@ -46,7 +47,7 @@ static void reserve(struct ls_buf *buf, size_t more)
 		return;
 	while (cap < want)
 		cap *= 2;
-	buf->data = ls_realloc(buf->data, cap, 1);
+	buf->data = ls_regrow(buf->data, cap);
 	buf->cap = cap;
 }
 
@@ -119,6 +120,13 @@ void ls_wipe(void *data, size_t len)
 		explicit_bzero(data, len);
 }
 
+static atomic_bool unlocked;
+
+bool ls_secret_unlocked(void)
+{
+	return atomic_load(&unlocked);
+}
+
 void ls_secret_alloc(struct ls_secret *secret, size_t len)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -127,7 +135,9 @@ void ls_secret_alloc(struct ls_secret *secret, size_t len)
 
 	if (mem == MAP_FAILED)
 		abort();
-	(void)mlock(mem, bytes); /* best effort: RLIMIT_MEMLOCK may forbid it; wiping still holds */
+	/* RLIMIT_MEMLOCK may forbid it; wiping still holds, and the programs say it. */
+	if (mlock(mem, bytes) != 0)
+		atomic_store(&unlocked, true);
 	(void)madvise(mem, bytes, MADV_DONTDUMP);
 	ls_secret_done(secret);
 	secret->data = mem;

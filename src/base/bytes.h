@@ -1,8 +1,8 @@
 /* bytes -- spans of bytes, a growing buffer, and memory for secrets.
  *
  * `ls_bytes` borrows; `ls_buf` and `ls_secret` own and are released with their `done`. A secret
- * lives in pages of its own that are locked (where the limit allows), left out of core dumps and
- * wiped before they are given back.
+ * lives in pages of its own that are locked (where the limit allows, else ls_secret_unlocked), left
+ * out of core dumps and wiped before they are given back.
  */
 #ifndef LS_BASE_BYTES_H
 #define LS_BASE_BYTES_H
@@ -25,7 +25,8 @@ bool ls_bytes_equal(struct ls_bytes a, struct ls_bytes b);
 bool ls_bytes_equal_secret(struct ls_bytes a, struct ls_bytes b);
 
 /* Always followed by a NUL that is not counted, so `data` can be read as text when non-NULL.
- * Zero-initialised is empty. */
+ * Zero-initialised is empty. Its memory is wiped when it grows and when it is given back, since a
+ * file may hold a key; what stays for longer is an ls_secret. */
 struct ls_buf {
 	char *data;
 	size_t len;
@@ -51,6 +52,8 @@ struct ls_secret {
 	size_t mapped_bytes;
 };
 
+/* Whether a secret's pages could not be locked, since the program began. Any thread. */
+bool ls_secret_unlocked(void);
 /* Replaces what is held by `len` zero bytes. */
 void ls_secret_alloc(struct ls_secret *secret, size_t len);
 void ls_secret_set(struct ls_secret *secret, struct ls_bytes from);

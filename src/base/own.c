@@ -1,6 +1,7 @@
 #include "base/own.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,29 @@ void *ls_realloc(void *old, size_t count, size_t size)
 	return mem;
 }
 
+void ls_free(void *mem)
+{
+	if (!mem)
+		return;
+	/* All of the block: what it held before may have been longer than what it holds now. */
+	explicit_bzero(mem, malloc_usable_size(mem));
+	free(mem);
+}
+
+void *ls_regrow(void *old, size_t size)
+{
+	size_t have = old ? malloc_usable_size(old) : 0;
+	void *mem;
+
+	if (old && size <= have)
+		return old;
+	mem = ls_alloc(size, 1);
+	if (old)
+		memcpy(mem, old, have);
+	ls_free(old);
+	return mem;
+}
+
 char *ls_strdup(const char *text)
 {
 	return ls_strndup(text, strlen(text));
@@ -64,14 +88,14 @@ char *ls_format(const char *fmt, ...)
 
 void ls_free_str(char **str)
 {
-	free(*str);
+	ls_free(*str);
 	*str = NULL;
 }
 
 void ls_free_strv(char ***strv)
 {
 	for (size_t i = 0; *strv && (*strv)[i]; i++)
-		free((*strv)[i]);
+		ls_free((*strv)[i]);
 	free(*strv);
 	*strv = NULL;
 }

@@ -28,12 +28,17 @@
 void *ls_alloc(size_t count, size_t size) __attribute__((returns_nonnull, malloc));
 /* As realloc, never NULL; new bytes are not set. */
 void *ls_realloc(void *old, size_t count, size_t size) __attribute__((returns_nonnull));
+/* free that wipes first, for what may have held a key; NULL is nothing. */
+void ls_free(void *mem);
+/* As realloc to a larger size, never NULL; what is moved away from is wiped. New bytes are not set.
+ */
+void *ls_regrow(void *old, size_t size) __attribute__((returns_nonnull));
 char *ls_strdup(const char *text) __attribute__((returns_nonnull));
 char *ls_strndup(const char *text, size_t len) __attribute__((returns_nonnull));
 /* printf into fresh memory; never NULL. */
 char *ls_format(const char *fmt, ...) LS_PRINTF(1, 2) __attribute__((returns_nonnull));
 
-/* Cleanup functions for plain variables; each accepts the empty value. */
+/* Cleanup functions for plain variables; each accepts the empty value. Texts are wiped. */
 void ls_free_str(char **str);    /* any char * from the heap */
 void ls_free_strv(char ***strv); /* a NULL-ended vector and its strings */
 void ls_fd_close(int *fd);       /* -1: nothing to close; errno is kept */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "daemon/protect.h"
 #include "net/client.h"
 #include "sys/file.h"
 
@@ -186,6 +187,13 @@ bool ls_cli_parse_number(struct ls_cli *cli, const struct ls_cli_verb *verb,
 int ls_cli_usage_code(const struct ls_cli *cli)
 {
 	return cli->help ? 0 : 2;
+}
+
+void ls_cli_unlocked(const struct ls_cli *cli)
+{
+	if (!cli->quiet)
+		fprintf(stderr, "warning: %s; %s\n", ls_protect_unlocked_text,
+			ls_protect_unlocked_hint);
 }
 
 int ls_cli_fail(struct ls_cli *cli, const struct ls_err *err)

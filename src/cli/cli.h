@@ -56,6 +56,8 @@ int ls_cli_global(struct ls_cli *cli, int argc, char **argv, int *at);
 /* Says what failed, on standard error and with -o json on standard output; returns the exit code.
  */
 int ls_cli_fail(struct ls_cli *cli, const struct ls_err *err);
+/* Warns that keys in this process may have reached the swap. */
+void ls_cli_unlocked(const struct ls_cli *cli);
 int ls_cli_unknown(struct ls_cli *cli, const char *component);
 /* With -o json: prints the object (and takes the reference). False: the verb prints text. */
 bool ls_cli_json(struct ls_cli *cli, json_t *json);

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "daemon/bootstrap.h"
 #include "daemon/daemon.h"
+#include "daemon/protect.h"
 
 static int report(
 	struct ls_cli *cli, const struct ls_bootstrap *wish, bool before, int64_t generation)
@@ -50,5 +51,7 @@ int ls_cli_init(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc, ch
 	wish.author = &author;
 	if (ls_bootstrap(&cli->paths, &wish, &before, &generation, &err) != LS_OK)
 		return ls_cli_fail(cli, &err);
+	if (ls_protect_unlocked() && !ls_secret_unlocked()) /* main says it of the latter */
+		ls_cli_unlocked(cli);
 	return report(cli, &wish, before, generation);
 }

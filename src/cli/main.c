@@ -2,11 +2,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "daemon/protect.h"
 
 static const struct ls_cli_verb verbs[] = {
 	{ "init", NULL, "--cluster NAME [--fqdn FQDN] [--node NAME] [--policy NAME]",
@@ -136,15 +135,12 @@ static int run_verb(struct ls_cli *cli, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct rlimit none = { 0, 0 };
 	struct ls_cli cli = { .root = getenv("LOCKSTEP_ROOT"),
 		.config = getenv("LOCKSTEP_CONFIG") };
 	const char *name = strrchr(argv[0], '/');
 	int code;
 
-	/* A key file passes through this process: no core dumps of it. */
-	(void)setrlimit(RLIMIT_CORE, &none);
-	(void)prctl(PR_SET_DUMPABLE, 0);
+	ls_protect();
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(077);
 	name = name ? name + 1 : argv[0];
@@ -152,6 +148,8 @@ int main(int argc, char **argv)
 		code = ls_cli_rladmin(&cli, argc, argv);
 	else
 		code = run_verb(&cli, argc, argv);
+	if (ls_secret_unlocked())
+		ls_cli_unlocked(&cli);
 	ls_paths_done(&cli.paths);
 	if (fflush(stdout) != 0 && code == 0) {
 		fputs("lockstep: writing to standard output failed\n", stderr);

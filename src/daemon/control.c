@@ -293,7 +293,10 @@ static void post_change(struct ls_daemon *d, struct ls_request *req)
 	struct change_job *job;
 	struct ls_err err = { 0 };
 
-	if (ls_change_from_text(ls_request_body(req), &change, &err) != LS_OK) {
+	enum ls_code code = ls_change_from_text(ls_request_body(req), &change, &err);
+
+	ls_request_forget_body(req);
+	if (code != LS_OK) {
 		reply_error(req, &err);
 		return;
 	}

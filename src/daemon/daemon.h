@@ -77,6 +77,7 @@ struct ls_daemon {
 	} groups; /* that may use the socket */
 	struct ls_log_limit log_limits[LS_EVENT_COUNT];
 	char *intake_waits; /* what the latest drop-in waits for; NULL */
+	bool said_unlocked; /* that memory with keys cannot be locked */
 	int log_level;
 	int pid_fd;
 };

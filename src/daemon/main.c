@@ -7,13 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "daemon/daemon.h"
+#include "daemon/protect.h"
 #include "sys/file.h"
 #include "sys/systemd.h"
 
@@ -36,11 +35,7 @@ static void usage(FILE *to)
 
 static void protect(void)
 {
-	struct rlimit none = { 0, 0 };
-
-	(void)setrlimit(RLIMIT_CORE,
-		&none); /* keys must not be in a core dump; both may be forbidden already */
-	(void)prctl(PR_SET_DUMPABLE, 0);
+	ls_protect();
 	(void)umask(077);
 	(void)signal(SIGPIPE, SIG_IGN);
 }

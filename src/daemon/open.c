@@ -6,6 +6,7 @@
 
 #include "daemon/command.h"
 #include "daemon/daemon.h"
+#include "daemon/protect.h"
 #include "sys/file.h"
 #include "sys/systemd.h"
 
@@ -163,6 +164,15 @@ static enum ls_code start_serving(struct ls_daemon *d, struct ls_err *err)
 	return ls_server_new(d->loop, path, &limits, ls_daemon_request, d, &d->server, err);
 }
 
+static void say_unlocked(struct ls_daemon *d)
+{
+	if (d->said_unlocked || !ls_protect_unlocked())
+		return;
+	d->said_unlocked = true;
+	ls_log(d, LOG_WARNING, LS_EVENT_START, NULL, "%s; %s", ls_protect_unlocked_text,
+		ls_protect_unlocked_hint);
+}
+
 static void open_failed(struct ls_daemon *d, struct open_job *job)
 {
 	bool busy = job->code == LS_E_CONFLICT;
@@ -213,6 +223,7 @@ static void open_done(void *arg)
 	d->ready = true;
 	ls_log(d, LOG_NOTICE, LS_EVENT_READY, NULL, "node %s of cluster %s is ready",
 		d->agent->identity.node, d->agent->identity.cluster);
+	say_unlocked(d);
 	log_ended(d, job);
 	open_job_free(job);
 	ls_systemd_notify("READY=1\nSTATUS=ready");
@@ -396,6 +407,7 @@ static void reconcile_done(void *arg)
 	free(d->stuck);
 	d->stuck = job->code != LS_OK ? ls_strdup(job->err.text) : NULL;
 	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
+	say_unlocked(d);
 	log_ended(d, job);
 	open_job_free(job);
 	ls_daemon_look(d);

@@ -38,11 +38,6 @@ static void *alloc_bytes(size_t size)
 	return ls_alloc(size, 1);
 }
 
-static void *realloc_bytes(void *old, size_t size)
-{
-	return ls_realloc(old, size, 1);
-}
-
 static void say_nothing(int severity, const char *text)
 {
 	(void)severity; /* only the programs log; what matters comes back as an error */
@@ -51,7 +46,8 @@ static void say_nothing(int severity, const char *text)
 
 static void configure_library(void)
 {
-	event_set_mem_functions(alloc_bytes, realloc_bytes, free);
+	/* Requests carry keys: what the library frees is wiped. */
+	event_set_mem_functions(alloc_bytes, ls_regrow, ls_free);
 	event_set_log_callback(say_nothing);
 	/* The library writes with writev, which has no MSG_NOSIGNAL: a client that is gone would
 	 * end the daemon. */

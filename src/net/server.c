@@ -443,6 +443,8 @@ static void request_came(struct evhttp_request *http, void *arg)
 	req->method = type == EVHTTP_REQ_GET ? "GET" : "POST";
 	peer_copy(&req->peer, &conn->peer);
 	ls_buf_add(&req->body, evbuffer_pullup(body, -1), evbuffer_get_length(body));
+	(void)evbuffer_drain(
+		body, evbuffer_get_length(body)); /* it may hold keys: one copy is enough */
 	conn->held = req;
 	server->on_request(server->arg, req);
 }
@@ -608,6 +610,11 @@ const char *ls_request_query(const struct ls_request *req, const char *name)
 struct ls_bytes ls_request_body(const struct ls_request *req)
 {
 	return ls_buf_bytes(&req->body);
+}
+
+void ls_request_forget_body(struct ls_request *req)
+{
+	ls_buf_done(&req->body);
 }
 
 const struct ls_peer *ls_request_peer(const struct ls_request *req)

@@ -58,6 +58,8 @@ const char *ls_request_method(
 const char *ls_request_path(const struct ls_request *req); /* without query, percent-decoded */
 /* A query parameter, decoded; NULL when absent. */
 const char *ls_request_query(const struct ls_request *req, const char *name);
+/* Wiped as soon as it was read: a request may be held for as long as a rotation takes. */
+void ls_request_forget_body(struct ls_request *req);
 struct ls_bytes ls_request_body(const struct ls_request *req);
 const struct ls_peer *ls_request_peer(const struct ls_request *req);
 

@@ -1,6 +1,7 @@
 #include "pki/ossl.h"
 
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -8,6 +9,46 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+/* For a few keys at a time: RSA of 4096 bits has 3 KiB, and its text passes through as well. */
+#define SECURE_BYTES ((size_t)1 << 20)
+#define SECURE_BYTES_LEAST 32
+
+static void *ossl_alloc(size_t size, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	return size ? ls_alloc(size, 1) : NULL;
+}
+
+static void *ossl_regrow(void *old, size_t size, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	if (size)
+		return ls_regrow(old, size);
+	ls_free(old);
+	return NULL;
+}
+
+static void ossl_free(void *mem, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	ls_free(mem);
+}
+
+bool ls_ossl_protect(void)
+{
+	int made;
+
+	if (CRYPTO_set_mem_functions(ossl_alloc, ossl_regrow, ossl_free) != 1)
+		ls_ossl_unusable("set the memory functions");
+	made = CRYPTO_secure_malloc_init(SECURE_BYTES, SECURE_BYTES_LEAST);
+	if (made == 0)
+		ls_ossl_unusable("reserve memory for keys");
+	return made == 1;
+}
 
 void ls_x509_free(X509 **cert)
 {

@@ -7,6 +7,8 @@
 #ifndef LS_PKI_OSSL_H
 #define LS_PKI_OSSL_H
 
+#include <stdbool.h>
+
 #include "base/bytes.h"
 
 struct x509_st;
@@ -15,6 +17,11 @@ struct bio_st;
 struct evp_pkey_st;
 struct evp_md_ctx_st;
 struct stack_st_GENERAL_NAME;
+
+/* Has OpenSSL wipe what it frees, and keep the secret numbers of keys in pages that are locked and
+ * left out of core dumps. Once in a program, before anything else uses OpenSSL. False: the pages
+ * could not be locked, so keys may reach the swap. */
+bool ls_ossl_protect(void);
 
 void ls_x509_free(struct x509_st **cert);
 void ls_x509_req_free(struct X509_req_st **request);

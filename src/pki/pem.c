@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "pki/ossl.h"
 
+#define SECURE_TEXT_MAX (64 * 1024)
 #define TEXT_MAX (64 * 1024 * 1024) /* far above every policy's bound; BIO lengths are int */
 
 static void block_done(struct ls_pem *pem)
@@ -66,10 +67,14 @@ enum ls_code ls_pem_next(struct ls_pem *pem, bool *out_more, struct ls_err *err)
 {
 	long len = 0;
 
+	unsigned flags = PEM_FLAG_EAY_COMPATIBLE;
+
 	block_done(pem);
 	ERR_clear_error();
-	if (PEM_read_bio_ex(pem->bio, &pem->label, &pem->header, &pem->der, &len,
-		    PEM_FLAG_SECURE | PEM_FLAG_EAY_COMPATIBLE) == 1) {
+	/* The memory for keys is small: a long text goes through plain memory, wiped as well. */
+	if (pem->text.len <= SECURE_TEXT_MAX)
+		flags |= PEM_FLAG_SECURE;
+	if (PEM_read_bio_ex(pem->bio, &pem->label, &pem->header, &pem->der, &len, flags) == 1) {
 		pem->der_len = (size_t)len;
 		pem->index++;
 		*out_more = true;

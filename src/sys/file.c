@@ -53,23 +53,36 @@ static ssize_t read_some(int fd, void *to, size_t len)
 	return n;
 }
 
+struct chunk {
+	size_t used;
+	char bytes[READ_CHUNK_BYTES];
+};
+
+static void chunk_done(struct chunk *chunk)
+{
+	ls_wipe(chunk->bytes, chunk->used);
+}
+
 enum ls_code ls_file_read_fd(
 	int fd, const char *name, size_t max_bytes, struct ls_buf *out, struct ls_err *err)
 {
 	LS_CLEANUP(ls_buf_done) struct ls_buf buf = { 0 };
-	char chunk[READ_CHUNK_BYTES];
+	LS_CLEANUP(chunk_done) struct chunk chunk; /* it may be a key that passes */
 
+	chunk.used = 0;
 	for (;;) {
-		ssize_t n = read_some(fd, chunk, sizeof chunk);
+		ssize_t n = read_some(fd, chunk.bytes, sizeof chunk.bytes);
 
 		if (n < 0)
 			return LS_FAIL_ERRNO(err, "read '%s'", name);
 		if (n == 0)
 			break;
+		if ((size_t)n > chunk.used)
+			chunk.used = (size_t)n;
 		if ((size_t)n > max_bytes - buf.len)
 			return LS_FAIL(
 				err, LS_E_REFUSED, "'%s' has more than %zu bytes", name, max_bytes);
-		ls_buf_add(&buf, chunk, (size_t)n);
+		ls_buf_add(&buf, chunk.bytes, (size_t)n);
 	}
 	ls_buf_done(out);
 	*out = buf;

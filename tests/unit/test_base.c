@@ -115,6 +115,20 @@ START_TEST(secrets_are_wiped)
 }
 END_TEST
 
+START_TEST(regrowing_keeps_what_was_there)
+{
+	char *mem = ls_regrow(NULL, 8);
+
+	memcpy(mem, "1234567", 8);
+	mem = ls_regrow(mem, 100000);
+	ck_assert_str_eq(mem, "1234567");
+	memset(mem, 'x', 100000);
+	ck_assert_ptr_eq(ls_regrow(mem, 5), mem);
+	ls_free(mem);
+	ls_free(NULL);
+}
+END_TEST
+
 LS_TEST_MAIN("base", wrapping_never_loses_the_root, foreign_control_characters_cannot_forge_a_line,
 	base64_has_one_spelling, names_and_hosts, instants_go_both_ways, numbers_do_not_wrap,
-	secrets_are_wiped)
+	secrets_are_wiped, regrowing_keeps_what_was_there)
