@@ -259,6 +259,7 @@ enum ls_code ls_bootstrap(const struct ls_paths *paths, const struct ls_bootstra
 		LS_CLEANUP(ls_agent_free) struct ls_agent *present = NULL;
 
 		*out_generation = 0;
+		LS_TRY(ls_identity_check(paths->identity, err));
 		if (ls_agent_open(paths->root, paths->config, false, &present, &ignored) == LS_OK) {
 			LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
 

@@ -424,6 +424,7 @@ static char **problems_of(struct ls_daemon *d)
 		ls_strv_add(&problems, d->intake_fault);
 	if (d->intake_waits)
 		ls_strv_add(&problems, d->intake_waits);
+	ls_daemon_exposed(d, &problems);
 	if (ls_watch_mode(d->watch) == LS_WATCH_POLL) {
 		LS_CLEANUP(ls_free_str)
 		char *text = ls_format("files are watched by timer only (every %lld s): %s",

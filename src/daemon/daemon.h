@@ -40,6 +40,14 @@ struct ls_log_limit {
 	int64_t left_out;
 };
 
+/* A key that was seen open to others: it stays a problem until another one is live. Known until
+ * the daemon ends; the journal keeps it. */
+struct ls_exposed {
+	char component[LS_NAME_MAX + 1];
+	unsigned char key_sha256[LS_SHA256_BYTES]; /* of the live file with the key */
+	mode_t mode;                               /* that the file had */
+};
+
 struct ls_daemon {
 	struct ls_paths paths;
 	struct ls_loop *loop;
@@ -76,7 +84,9 @@ struct ls_daemon {
 		bool has_full, has_read;
 	} groups; /* that may use the socket */
 	struct ls_log_limit log_limits[LS_EVENT_COUNT];
-	char *intake_waits; /* what the latest drop-in waits for; NULL */
+	char *intake_waits;         /* what the latest drop-in waits for; NULL */
+	struct ls_exposed *exposed; /* keys that others could read and that are still in use */
+	size_t exposed_count;
 	bool said_unlocked; /* that memory with keys cannot be locked */
 	int log_level;
 	int pid_fd;
@@ -112,6 +122,8 @@ void ls_daemon_await_init(struct ls_daemon *d);
 void ls_daemon_watch(struct ls_daemon
 		*d); /* (re)arms the watches of certs/, its generation directory and incoming/ */
 void ls_daemon_heal(struct ls_daemon *d);
+/* Adds what status must say about keys that others could read. */
+void ls_daemon_exposed(struct ls_daemon *d, char ***problems);
 void ls_daemon_look(
 	struct ls_daemon *d); /* something may have changed anywhere: heal and collect */
 

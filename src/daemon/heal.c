@@ -79,10 +79,74 @@ void ls_daemon_watch(struct ls_daemon *d)
 	ls_daemon_listen(d);
 }
 
+/* The caller holds the guard. */
+static const struct ls_live_file *key_file(const struct ls_daemon *d, const char *component)
+{
+	for (size_t i = 0; d->guard.plan && i < d->guard.plan->count; i++) {
+		const struct ls_live_file *file = &d->guard.plan->files[i];
+
+		if (file->kind == LS_LIVE_KEY && strcmp(file->component, component) == 0)
+			return file;
+	}
+	return NULL;
+}
+
+static void remember(struct ls_daemon *d, const struct ls_live_foreign *foreign)
+{
+	const struct ls_live_file *file = key_file(d, foreign->component);
+	struct ls_exposed *entry;
+
+	for (size_t i = 0; file && i < d->exposed_count; i++)
+		if (strcmp(d->exposed[i].component, file->component) == 0 &&
+			memcmp(d->exposed[i].key_sha256, file->sha256, LS_SHA256_BYTES) == 0)
+			return;
+	if (!file)
+		return;
+	d->exposed = ls_realloc(d->exposed, d->exposed_count + 1, sizeof *d->exposed);
+	entry = &d->exposed[d->exposed_count++];
+	*entry = (struct ls_exposed){ .mode = foreign->mode };
+	memcpy(entry->component, file->component, sizeof entry->component);
+	memcpy(entry->key_sha256, file->sha256, LS_SHA256_BYTES);
+}
+
+void ls_daemon_exposed(struct ls_daemon *d, char ***problems)
+{
+	size_t kept = 0;
+
+	(void)pthread_mutex_lock(&d->guard.mutex);
+	for (size_t i = 0; i < d->exposed_count; i++) {
+		const struct ls_exposed *e = &d->exposed[i];
+		const struct ls_live_file *file = key_file(d, e->component);
+		LS_CLEANUP(ls_free_str) char *text = NULL;
+
+		if (!file || memcmp(file->sha256, e->key_sha256, LS_SHA256_BYTES) != 0)
+			continue;
+		text = ls_format("%s: others could read its live key (mode %04o, put back): "
+				 "replace it, lockstep cert renew --force %s, or cert set with a "
+				 "new key",
+			e->component, (unsigned)e->mode, e->component);
+		ls_strv_add(problems, text);
+		d->exposed[kept++] = *e;
+	}
+	d->exposed_count = kept;
+	(void)pthread_mutex_unlock(&d->guard.mutex);
+}
+
 static void on_foreign(void *arg, const struct ls_live_foreign *foreign)
 {
 	struct ls_daemon *d = arg;
 
+	if (foreign->exposed) {
+		remember(d, foreign);
+		ls_log(d, LOG_ALERT, LS_EVENT_HEALED, foreign->component,
+			"others could read the live key of %s (%s%s had mode %04o): the mode is "
+			"put back, but who read it has the key; lockstep cert renew --force %s "
+			"replaces a generated one, cert set with a new key an installed one",
+			foreign->component, foreign->component,
+			foreign->kind == LS_LIVE_KEY ? "_key.pem" : ".pem", (unsigned)foreign->mode,
+			foreign->component);
+		return;
+	}
 	ls_log(d, LOG_NOTICE, LS_EVENT_HEALED, foreign->component,
 		"somebody wrote over a live file of %s: it is put back, what was written is looked "
 		"at as a "

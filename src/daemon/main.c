@@ -148,6 +148,7 @@ static int tear_down(struct ls_daemon *d)
 	free(d->stuck);
 	free(d->intake_fault);
 	free(d->intake_waits);
+	free(d->exposed);
 	ls_fd_close(&d->pid_fd);
 	ls_paths_done(&d->paths);
 	return 0;

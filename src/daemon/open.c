@@ -186,8 +186,8 @@ static void open_failed(struct ls_daemon *d, struct open_job *job)
 		ls_log(d, LOG_NOTICE, LS_EVENT_START, NULL, "waiting: %s", job->err.text);
 	else if (!d->stuck || strcmp(d->stuck, job->err.text) != 0)
 		ls_log(d, LOG_ERR, LS_EVENT_STUCK, NULL,
-			"the node cannot be opened: %s; tried again every %d s", job->err.text,
-			RETRY_MS / 1000);
+			"the node cannot be opened: %s; tried again every %d s%s%s", job->err.text,
+			RETRY_MS / 1000, job->err.hint[0] ? "; " : "", job->err.hint);
 	free(d->stuck);
 	d->stuck = ls_strdup(job->err.text);
 	ls_agent_free(&job->agent);

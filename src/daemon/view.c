@@ -82,6 +82,22 @@ static json_t *served_json(const struct ls_service *service, const char *desired
 	return out ? out : json_string(desired);
 }
 
+/* As it is at this moment: with the daemon running it is put back, without one it stays. */
+static void look_at_key(struct ls_agent *a, const struct ls_component *c, json_t *problems)
+{
+	LS_CLEANUP(ls_free_str) char *name = NULL;
+	mode_t mode;
+
+	if (!ls_live_key_open(a->live, c->name, &name, &mode))
+		return;
+	problem(problems,
+		"%s: others can read its live key (mode %04o): chmod o= %s/%s, then replace the "
+		"key: lockstep cert %s %s%s",
+		c->name, (unsigned)mode, a->paths.certs, name,
+		c->origin == LS_ORIGIN_GENERATED ? "renew --force" : "set", c->name,
+		c->origin == LS_ORIGIN_GENERATED ? "" : " --cert FILE --key FILE");
+}
+
 static json_t *component_json(
 	struct ls_agent *a, const struct ls_component *c, int64_t now_s, json_t *problems)
 {
@@ -98,6 +114,7 @@ static json_t *component_json(
 		problem(problems, "%s: live file: %s", c->name, err.text);
 	else if (strcmp(disk, info.sha256) != 0)
 		problem(problems, "%s: the live file is not the desired certificate", c->name);
+	look_at_key(a, c, problems);
 	if (now_s >= info.chain_not_after_s)
 		problem(problems, "%s: expired; lockstep cert set or cert renew replaces it",
 			c->name);
@@ -159,6 +176,8 @@ static json_t *self_json(
 		problem(problems, "history: %s", err.text);
 	else if (strcmp(head.hex, view->tip.commit) != 0 && !view->rotation)
 		problem(problems, "history: main is not the commit that the store names");
+	if (ls_identity_check(a->paths.identity, &err) != LS_OK)
+		problem(problems, "%s: %s", err.text, err.hint);
 	ready = strcmp(current, wanted) == 0 && strcmp(head.hex, view->tip.commit) == 0;
 	if (!alive)
 		problem(problems,

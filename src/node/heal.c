@@ -45,6 +45,33 @@ static void tell(struct heal *heal, const struct ls_live_file *file, int *fd)
 	heal->on_foreign(heal->arg, &foreign);
 }
 
+/* Whether somebody whom the template does not name could read it as it stands. */
+static bool is_exposed(const struct stat *st, const struct ls_live_file *file)
+{
+	bool other_owner = geteuid() == 0 && st->st_uid != 0 && (st->st_mode & S_IRUSR);
+	bool other_group =
+		file->group != (gid_t)-1 && st->st_gid != file->group && (st->st_mode & S_IRGRP);
+
+	return (st->st_mode & ~file->mode & (S_IRGRP | S_IROTH)) || other_owner || other_group;
+}
+
+/* The mode is put back in a moment, but whoever looked meanwhile has the key. */
+static void tell_exposed(
+	struct heal *heal, const struct ls_gendir *dir, const struct ls_live_file *file)
+{
+	struct ls_live_foreign foreign = {
+		.component = file->component, .kind = file->kind, .fd = -1, .exposed = true
+	};
+	struct stat st;
+
+	if (!heal->on_foreign || !file->key_cms.len ||
+		fstatat(dir->fd, file->name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+		!is_exposed(&st, file))
+		return;
+	foreign.mode = st.st_mode & 07777;
+	heal->on_foreign(heal->arg, &foreign);
+}
+
 static enum ls_code heal_file(struct heal *heal, const struct ls_gendir *dir,
 	const struct ls_live_file *file, struct ls_err *err)
 {
@@ -56,6 +83,8 @@ static enum ls_code heal_file(struct heal *heal, const struct ls_gendir *dir,
 		return LS_OK;
 	if (state == LS_GENDIR_OTHER)
 		tell(heal, file, &fd);
+	else if (state != LS_GENDIR_ABSENT)
+		tell_exposed(heal, dir, file);
 	if (ls_gendir_mend(dir, heal->plan, file, state, fd, err) != LS_OK)
 		return LS_WRAP(err, "heal '%s'", file->name);
 	heal->healed++;

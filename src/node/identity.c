@@ -15,6 +15,7 @@
 
 #define FILE_BYTES_MAX (64 * 1024)
 #define NAME_SIZE 64
+#define NAMES_MAX 100000
 #define KEEP_GROUP ((gid_t)-1)
 #define HEX "0123456789abcdef"
 
@@ -45,7 +46,10 @@ static enum ls_code check_private(
 	if (st->st_mode & 077) {
 		LS_FAIL(err, LS_E_REFUSED, "'%s%s%s' can be read by others (mode %04o)", path,
 			slash, name, (unsigned)(st->st_mode & 07777));
-		LS_HINT(err, "chmod %s %s%s%s", *name ? "600" : "700", path, slash, name);
+		LS_HINT(err,
+			"chmod %s %s%s%s; if somebody may have read it: lockstep seal rotate, then "
+			"lockstep cert renew --force",
+			*name ? "600" : "700", path, slash, name);
 		return LS_E_REFUSED;
 	}
 	return LS_OK;
@@ -82,6 +86,31 @@ static enum ls_code load_key(int dir_fd, const char *path, const char *name,
 	LS_TRY(check_private(&st, path, name, err));
 	LS_TRY(ls_file_read_secret(dir_fd, name, FILE_BYTES_MAX, &pem, err));
 	return ls_key_from_pem(name, ls_secret_bytes(&pem), (struct ls_bytes){ 0 }, out, err);
+}
+
+/* Of every epoch: one that is not needed today opens what was sealed then. */
+static enum ls_code check_keys(int dir_fd, const char *path, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+
+	LS_TRY(ls_dir_list(dir_fd, NAMES_MAX, &names, err));
+	for (size_t i = 0; i < ls_strv_count(names); i++) {
+		struct stat st;
+
+		if (!ls_has_suffix(names[i], "-key.pem") ||
+			fstatat(dir_fd, names[i], &st, AT_SYMLINK_NOFOLLOW) != 0)
+			continue; /* gone meanwhile: an epoch was forgotten */
+		LS_TRY(check_private(&st, path, names[i], err));
+	}
+	return LS_OK;
+}
+
+enum ls_code ls_identity_check(const char *path, struct ls_err *err)
+{
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+
+	LS_TRY(open_dir(path, &fd, err));
+	return check_keys(fd, path, err);
 }
 
 static enum ls_code damaged(struct ls_err *err, const char *path, const char *name, const char *why)
@@ -145,6 +174,7 @@ enum ls_code ls_identity_load(const char *path, struct ls_identity *out, struct 
 	enum ls_code rc;
 
 	LS_TRY(open_dir(path, &fd, err));
+	LS_TRY(check_keys(fd, path, err));
 	LS_TRY(ls_file_read(fd, node_name, FILE_BYTES_MAX, &text, err));
 	LS_TRY(parse_node(path, ls_buf_bytes(&text), &identity, err));
 	rc = ls_file_read(fd, ca_name, FILE_BYTES_MAX, &identity.ca_pem, err);

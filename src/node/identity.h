@@ -25,7 +25,10 @@ struct ls_identity {
 };
 
 void ls_identity_done(struct ls_identity *identity);
-/* Refuses a directory or key that others can read (LS_E_REFUSED with the chmod that mends it). */
+/* Refuses a directory or key (of any epoch) that others can read, or that belongs to another user:
+ * LS_E_REFUSED, with the command that mends it. */
+LS_CHECK enum ls_code ls_identity_check(const char *path, struct ls_err *err);
+/* Refuses likewise. */
 LS_CHECK enum ls_code ls_identity_load(
 	const char *path, struct ls_identity *out, struct ls_err *err);
 /* Writes all but wrapping keys; each file whole and synced, node.json last. */

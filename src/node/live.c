@@ -284,3 +284,23 @@ enum ls_code ls_live_leaf(
 	memcpy(out_sha256, info.sha256, sizeof info.sha256);
 	return LS_OK;
 }
+
+bool ls_live_key_open(
+	struct ls_live *live, const char *component, char **out_name, mode_t *out_mode)
+{
+	static const char *const suffixes[] = { "_key.pem", ".pem" };
+
+	for (size_t i = 0; i < LS_COUNT(suffixes); i++) {
+		LS_CLEANUP(ls_free_str)
+		char *name = ls_format(LS_LINKS_DATA "/%s%s", component, suffixes[i]);
+		struct stat st;
+
+		if (fstatat(live->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+			!S_ISREG(st.st_mode) || !(st.st_mode & (S_IROTH | S_IWOTH)))
+			continue;
+		*out_name = LS_TAKE(name);
+		*out_mode = st.st_mode & 07777;
+		return true;
+	}
+	return false;
+}

@@ -50,22 +50,30 @@ LS_CHECK enum ls_code ls_live_tidy(struct ls_live *live, const struct ls_live_pl
  * LS_E_DAMAGED. */
 LS_CHECK enum ls_code ls_live_leaf(
 	struct ls_live *live, const char *component, char out_sha256[65], struct ls_err *err);
+/* The name ("..data/proxy_key.pem") and mode of a live file with the component's key that others
+ * than owner and group can read or write; false: there is none. The caller frees *out_name. */
+bool ls_live_key_open(
+	struct ls_live *live, const char *component, char **out_name, mode_t *out_mode);
 
 /* What healing found written over a live file. `fd` is the open foreign file (owned by the callee):
- * a writer may still be busy with it. -1 when it was not a readable regular file. */
+ * a writer may still be busy with it. -1 when it was not a readable regular file. Or, with
+ * `exposed`: nothing was written, but the right key lay there open to others than the template
+ * says, with this mode; `fd` is -1. */
 struct ls_live_foreign {
 	const char *component;
 	enum ls_live_kind kind;
 	int fd;
+	bool exposed;
+	mode_t mode;
 };
 /* Compares everything that services read with the plan and puts back what differs: links and ..data
  * by rename, files of the generation directory by rename of a fresh file. What was written is
  * handed to `on_foreign` before it is replaced (not for a removed file, and not for wrong modes or
- * ownership, which are only mended, nor for a second link to the right content); `on_foreign` may
- * be NULL. Links are never followed and pipes never waited for. *out_healed counts the mended
- * things, on failure too: the rest is healed although one cannot be, and the first failure is
- * returned. A directory that is missing altogether is written anew. Entries that are not ours are
- * left alone. */
+ * ownership, which are only mended, nor for a second link to the right content; but a key that
+ * others could read is told); `on_foreign` may be NULL. Links are never followed and pipes never
+ * waited for. *out_healed counts the mended things, on failure too: the rest is healed although one
+ * cannot be, and the first failure is returned. A directory that is missing altogether is written
+ * anew. Entries that are not ours are left alone. */
 LS_CHECK enum ls_code ls_live_heal(struct ls_live *live, const struct ls_live_plan *plan,
 	void (*on_foreign)(void *arg, const struct ls_live_foreign *foreign), void *arg,
 	int *out_healed, struct ls_err *err);

@@ -258,3 +258,90 @@ no_core() { grep -qE '^Max core file size +0 +0 ' "/proc/$(pid_of "$1")/limits";
 	restart_daemon
 	[ "$(grep -c 'cannot be locked' "$T/lockstepd.log")" = 1 ]
 }
+
+@test "an identity that others can read keeps the daemon and the command line from opening the node" {
+	identity=$R/var/lib/lockstep/identity
+	init --quiet
+	for bad in "755 $identity" "640 $identity/signing-key.pem" "604 $identity/wrapping-1-key.pem"; do
+		chmod ${bad% *} "${bad#* }"
+		good=$([ -d "${bad#* }" ] && echo 700 || echo 600)
+		: >"$T/lockstepd.log"
+		start lockstepd "$E2E_BUILD/lockstepd" --root "$R"
+		wait_for "log_has 'cannot be opened'" $DEADLINE
+		log_has "'${bad#* }' can be read by others \(mode 0${bad% *}\)"
+		log_has "chmod $good ${bad#* }; if somebody may have read it: lockstep seal rotate, then lockstep cert renew"
+		[ ! -S "$R/run/lockstep/control.sock" ]
+		for verb in status "cert list" "history verify" "init --cluster prod"; do
+			run --separate-stderr lockstep $verb
+			[ "$status" -ne 0 ]
+			[[ $stderr == *"'${bad#* }' can be read by others"*"hint: chmod $good ${bad#* }"* ]]
+		done
+		chmod $good "${bad#* }"
+		wait_for healthy $DEADLINE
+		stop lockstepd
+	done
+	chown nobody "$identity/signing-key.pem"
+	run lockstep history
+	[ "$status" = 3 ]
+	[[ $output == *"belongs to user"*"chown root $identity/signing-key.pem"* ]]
+	chown root "$identity/signing-key.pem"
+	# Later on, status says it.
+	start_daemon
+	chmod 644 "$identity/signing-key.pem"
+	run lockstep status
+	[ "$status" = 1 ]
+	[[ $output == *"can be read by others"*"chmod 600 $identity/signing-key.pem"* ]]
+}
+
+@test "a live key that others could read is put back, and stays a problem until it is replaced" {
+	node_up
+	for file in "$CERTS/proxy_key.pem" "$CERTS/proxy.pem"; do # through the links
+		: >"$T/lockstepd.log"
+		chmod 644 "$file"
+		wait_for "[ \$(stat -L -c %a '$file') = 640 ]" $DEADLINE
+		wait_for "log_has 'error: others could read the live key of proxy .*mode 0644.*lockstep cert renew --force proxy'" $DEADLINE
+		run lockstep status
+		[ "$status" = 1 ]
+		[[ $output == *"proxy: others could read its live key"*"lockstep cert renew --force proxy"* ]]
+		[ "$(json status | jq '.healthy, (.problems | length)' | xargs)" = "false 1" ]
+		lockstep --quiet cert renew --force proxy
+		wait_for healthy $DEADLINE
+	done
+	# A certificate is for all to read, and a narrower mode is no alert.
+	: >"$T/lockstepd.log"
+	chmod 666 "$CERTS/proxy_cert.pem"
+	chmod 600 "$CERTS/proxy_key.pem"
+	wait_for "[ \$(stat -L -c %a '$CERTS/proxy_cert.pem') = 644 ] && [ \$(stat -L -c %a '$CERTS/proxy_key.pem') = 640 ]" $DEADLINE
+	healthy
+	! log_has 'could read'
+	# Without a daemon it stays open, and status says what mends it.
+	stop lockstepd
+	chmod 644 "$CERTS/proxy_key.pem"
+	run lockstep status
+	[ "$status" = 1 ]
+	[[ $output == *"proxy: others can read its live key (mode 0644): chmod o= $CERTS/..data/proxy_key.pem, then replace the key: lockstep cert renew --force proxy"* ]]
+	start_daemon_unhealthy
+	wait_for "log_has 'error: others could read the live key of proxy'" $DEADLINE
+	authority "$T/ca"
+	pair "$T/p" "$T/ca"
+	lockstep --quiet cert set proxy --cert "$T/p-cert.pem" --key "$T/p-key.pem"
+	wait_for healthy $DEADLINE
+}
+
+start_daemon_unhealthy() {
+	start lockstepd "$E2E_BUILD/lockstepd" --root "$R"
+	wait_for "[ -S '$R/run/lockstep/control.sock' ]" $DEADLINE
+}
+
+@test "a template cannot open a key to others" {
+	template proxy 'files = { key_mode = "0644"; };'
+	run init
+	[ "$status" = 3 ]
+	[[ $output == *"'key_mode' is '0644', wanted at most \"0640\""* ]]
+	rm "$TEMPLATES/proxy.conf"
+	node_up
+	template proxy 'files = { key_mode = "0604"; };'
+	kill -HUP "$(pid_of lockstepd)"
+	wait_for "log_has \"old configuration stays in force.*'key_mode' is '0604'\"" $DEADLINE
+	[ -z "$(find "$CERTS"/..gen-*/ -name '*_key.pem' -perm /007)" ]
+}

@@ -9,11 +9,21 @@ static struct {
 	enum ls_live_kind kind;
 	bool had_fd;
 	char text[64];
+	int exposed; /* keys that were open to others */
+	mode_t mode; /* of the last of these */
 } foreign;
 
 static void on_foreign(void *arg, const struct ls_live_foreign *f)
 {
 	ck_assert_ptr_eq(arg, &foreign);
+	if (f->exposed) {
+		ck_assert_int_eq(f->fd, -1);
+		ck_assert(f->kind == LS_LIVE_KEY || f->kind == LS_LIVE_BOTH);
+		ck_assert_str_eq(f->component, "proxy");
+		foreign.exposed++;
+		foreign.mode = f->mode;
+		return;
+	}
 	foreign.count++;
 	(void)snprintf(foreign.component, sizeof foreign.component, "%s", f->component);
 	foreign.kind = f->kind;
@@ -142,16 +152,41 @@ START_TEST(modes_and_owners_are_mended_in_place)
 	key = stat_of("..data/proxy_key.pem").st_ino;
 	ck_assert_int_eq(fchmodat(fd, "..data/proxy_key.pem", 0666, 0), 0);
 	heals(plan, 1, 0);
+	ck_assert_int_eq(foreign.exposed, 1);
+	ck_assert_int_eq(foreign.mode, 0666);
 	ck_assert_int_eq(fchmodat(fd, plan->dir, 0777, 0), 0);
 	heals(plan, 1, 0);
+	ck_assert_int_eq(foreign.exposed, 0);
 	ck_assert_int_eq(mode_of(plan->dir, ""), 0755);
 	if (geteuid() == 0) {
 		ck_assert_int_eq(fchownat(fd, "..data/proxy_key.pem", 1, 1, 0), 0);
 		heals(plan, 1, 0);
+		ck_assert_int_eq(foreign.exposed, 1); /* to its new owner */
 		ck_assert_uint_eq(stat_of("..data/proxy_key.pem").st_uid, 0);
 		ck_assert_uint_eq(stat_of("..data/proxy_key.pem").st_gid, 0);
 	}
 	ck_assert_uint_eq(stat_of("..data/proxy_key.pem").st_ino, key);
+}
+END_TEST
+
+/* Only keys, and only to more readers than the template names. */
+START_TEST(a_key_that_others_could_read_is_told)
+{
+	LS_CLEANUP(ls_live_plan_free) struct ls_live_plan *plan = NULL;
+	int fd;
+
+	go_live(1, &plan);
+	fd = ls_live_fd(live);
+	ck_assert_int_eq(fchmodat(fd, "..data/proxy_cert.pem", 0666, 0), 0);
+	ck_assert_int_eq(fchmodat(fd, "..data/proxy_key.pem", 0600, 0), 0);
+	heals(plan, 1, 0);
+	ck_assert_int_eq(foreign.exposed, 0);
+	ck_assert_int_eq(fchmodat(fd, "..data/proxy.pem", 0644, 0), 0);
+	ck_assert_int_eq(linkat(fd, "..data/proxy.pem", fd, "second-name", 0), 0);
+	heals(plan, 1, 0);
+	ck_assert_int_eq(foreign.exposed, 1); /* a second name makes no difference */
+	ck_assert_int_eq(foreign.mode, 0644);
+	ck_assert_int_eq(unlinkat(fd, "second-name", 0), 0);
 }
 END_TEST
 
@@ -255,6 +290,7 @@ LS_TEST_MAIN_FIXTURE("heal", setup, teardown, nothing_wrong_heals_nothing,
 	what_is_written_through_a_link_is_handed_over_and_put_back,
 	a_file_renamed_over_a_link_is_handed_over_and_the_link_put_back,
 	what_is_removed_comes_back_without_a_word, modes_and_owners_are_mended_in_place,
+	a_key_that_others_could_read_is_told,
 	links_pipes_and_directories_are_never_read_and_are_put_back,
 	a_turned_data_link_is_turned_back, what_is_not_ours_is_left_alone,
 	a_file_that_stands_where_a_new_link_belongs_is_handed_over_not_lost)

@@ -101,6 +101,15 @@ START_TEST(what_others_can_read_is_refused_with_the_command_that_mends_it)
 	ck_assert_ptr_nonnull(strstr(err.hint, "signing-key.pem"));
 	change_mode("signing-key.pem", 0600);
 	ck_ok(ls_identity_load(path, &read_back, &err));
+	/* An epoch's key, too, though it is not read here. */
+	ck_ok(ls_identity_save_wrapping(path, 7, &mine.signer, &err));
+	change_mode("wrapping-7-key.pem", 0640);
+	ck_code(ls_identity_load(path, &read_back, &err), LS_E_REFUSED);
+	ck_code(ls_identity_check(path, &err), LS_E_REFUSED);
+	ck_assert_ptr_nonnull(strstr(err.hint, "wrapping-7-key.pem"));
+	ck_assert_ptr_nonnull(strstr(err.hint, "lockstep seal rotate"));
+	change_mode("wrapping-7-key.pem", 0600);
+	ck_ok(ls_identity_check(path, &err));
 }
 END_TEST
 
