@@ -354,7 +354,11 @@ static enum ls_code broke_off(
 			(long long)now.tip.generation);
 	if (read && ls_agent_abort(a, now.rotation, why, NULL) == LS_OK) {
 		LS_HINT(err, "nothing was changed");
-		return code;
+		if (code != LS_E_UNKNOWN)
+			return code;
+		if (err)
+			err->code = LS_E_IO; /* whether the record moved is of no interest now */
+		return LS_E_IO;
 	}
 	LS_WRAP(err, "the rotation broke off, and is carried on when this is mended");
 	LS_HINT(err, "lockstep status shows what became of it");

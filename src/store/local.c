@@ -76,18 +76,36 @@ static enum ls_code local_read(
 	return ls_record_from_json(json, out, err);
 }
 
+static bool is_in_place(struct local *l, const char *text)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf found = { 0 };
+
+	return ls_file_read(l->dir_fd, "record.json", RECORD_MAX_BYTES, &found, NULL) == LS_OK &&
+	       ls_bytes_equal(ls_buf_bytes(&found), LS_BYTES_STR(text));
+}
+
+/* When only the last sync fails, every reader has the new record already, but a power cut may bring
+ * the old one back. */
 static enum ls_code save(struct local *l, const struct ls_store_view *view, struct ls_err *err)
 {
 	LS_CLEANUP(json_done) json_t *json = ls_record_to_json(view);
 	LS_CLEANUP(ls_free_str) char *text = NULL;
 	char check[LS_SHA256_TEXT];
+	enum ls_code code;
 
 	if (json && check_value(json, check) &&
 		json_object_set_new(json, "check", json_string(check)) == 0)
 		text = json_dumps(json, JSON_SORT_KEYS | JSON_INDENT(1));
 	if (!text)
 		return LS_FAIL(err, LS_E_FAILED, "the store's record cannot be written as JSON");
-	return ls_file_replace(l->dir_fd, "record.json", LS_BYTES_STR(text), 0600, (gid_t)-1, err);
+	code = ls_file_replace(l->dir_fd, "record.json", LS_BYTES_STR(text), 0600, (gid_t)-1, err);
+	if (code == LS_OK || !is_in_place(l, text))
+		return code;
+	LS_WRAP(err, "the store's record has moved, but may not have lasted");
+	LS_HINT(err, "lockstep status shows what became of it");
+	if (err)
+		err->code = LS_E_UNKNOWN;
+	return LS_E_UNKNOWN;
 }
 
 static enum ls_code lock(struct local *l, int *out_fd, struct ls_err *err)

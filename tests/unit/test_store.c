@@ -529,6 +529,15 @@ static void assert_old_or_new(const char *old, const char *new, bool must_be_new
 		ck_assert_str_eq(text, new);
 }
 
+/* A record that moved although the call failed is said to be so, and no other. */
+static void assert_told(enum ls_code code, const char *old)
+{
+	LS_CLEANUP(ls_free_str) char *text = text_now();
+
+	ck_assert_int_eq(code == LS_E_UNKNOWN, strcmp(text, old) != 0);
+	ck_assert_int_eq(err.code, code);
+}
+
 static void try_move(int which, bool die)
 {
 	LS_CLEANUP(ls_free_str) char *old = NULL;
@@ -568,6 +577,7 @@ static void try_move(int which, bool die)
 				assert_old_or_new(old, new, true);
 				continue;
 			}
+			assert_told(code, old);
 		}
 		assert_old_or_new(old, new, done);
 		/* Whatever was left behind, the next one goes through. */
