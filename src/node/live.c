@@ -20,6 +20,9 @@
 struct ls_live {
 	int fd;
 	bool unsynced; /* ..data was renamed, but the sync after it failed */
+	/* What went out of use last, and when: also if the directory's time could not be set. */
+	char earlier[LS_LIVE_DIR_SIZE];
+	int64_t earlier_since_ms;
 };
 
 void ls_live_free(struct ls_live **live)
@@ -166,10 +169,18 @@ rollback:
 	return LS_WRAP(err, "stage '%s'", plan->dir);
 }
 
+/* Its time then says since when the directory is not live: what tidy waits by. Before the rename,
+ * so that it is right after a crash in between too. */
+static void goes_out_of_use(struct ls_live *live)
+{
+	if (ls_live_current(live, live->earlier, NULL) != LS_OK)
+		return;
+	live->earlier_since_ms = ls_mono_ms();
+	(void)utimensat(live->fd, live->earlier, NULL, AT_SYMLINK_NOFOLLOW); /* see in_grace */
+}
+
 enum ls_code ls_live_activate(struct ls_live *live, const char *dir, struct ls_err *err)
 {
-	char earlier[LS_LIVE_DIR_SIZE];
-	bool had_earlier;
 	struct stat st;
 
 	if (is_current(live, dir)) {
@@ -184,16 +195,12 @@ enum ls_code ls_live_activate(struct ls_live *live, const char *dir, struct ls_e
 		return LS_FAIL_ERRNO(err, "activate '%s'", dir);
 	if (!S_ISDIR(st.st_mode))
 		return LS_FAIL(err, LS_E_NOT_FOUND, "activate '%s': not a directory", dir);
-	had_earlier = ls_live_current(live, earlier, NULL) == LS_OK;
 	if (link_next(live, dir, err) != LS_OK ||
 		ls_links_displace(live->fd, LS_LINKS_DATA, err) != LS_OK)
 		return LS_WRAP(err, "activate '%s'", dir);
+	goes_out_of_use(live);
 	if (renameat(live->fd, LS_LINKS_NEXT, live->fd, LS_LINKS_DATA) != 0)
 		return LS_FAIL_ERRNO(err, "activate '%s': rename '%s'", dir, LS_LINKS_NEXT);
-	/* Its time now says since when it is not live: what tidy waits by. Without it tidy comes
-	 * early. */
-	if (had_earlier)
-		(void)utimensat(live->fd, earlier, NULL, AT_SYMLINK_NOFOLLOW);
 	live->unsynced = true;
 	if (ls_dir_sync(live->fd, err) != LS_OK)
 		return LS_WRAP(err, "'%s' is live, but a power cut may undo it", dir);
@@ -224,6 +231,9 @@ static bool in_grace(struct ls_live *live, const char *name, int64_t grace_s)
 	struct stat st;
 	int64_t age_s;
 
+	if (grace_s > 0 && same(name, live->earlier) &&
+		ls_mono_ms() - live->earlier_since_ms < grace_s * 1000)
+		return true;
 	if (grace_s <= 0 || fstatat(live->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return false;
 	age_s = ls_now_s() - (int64_t)st.st_mtim.tv_sec;

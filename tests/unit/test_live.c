@@ -405,6 +405,36 @@ START_TEST(tidy_keeps_what_is_live_named_or_unknown)
 }
 END_TEST
 
+static bool still_there_after_tidy(struct ls_live_plan *plan, const char *dir)
+{
+	bool left = false;
+
+	ck_ok(ls_live_tidy(live, plan, NULL, NULL, 10, &left, &err));
+	ck_assert_int_eq(left, ls_file_exists(ls_live_fd(live), dir));
+	return left;
+}
+
+/* Readers that opened it get their time even where its own time cannot be set (a failing disk, a
+ * clock that jumps): then it looks as old as it was. */
+START_TEST(what_went_out_of_use_is_kept_for_the_time_of_grace)
+{
+	LS_CLEANUP(ls_live_plan_free) struct ls_live_plan *one = NULL;
+	LS_CLEANUP(ls_live_plan_free) struct ls_live_plan *two = NULL;
+	const struct timespec past[2] = { { 1000000000, 0 }, { 1000000000, 0 } };
+
+	go_live(1, &one);
+	ck_assert_int_eq(utimensat(ls_live_fd(live), one->dir, past, 0), 0);
+	go_live(2, &two);
+	ck_assert(still_there_after_tidy(two, one->dir));
+	ck_assert_int_eq(utimensat(ls_live_fd(live), one->dir, past, 0), 0);
+	ck_assert(still_there_after_tidy(two, one->dir));
+	/* Another process knows nothing but the time on disk. */
+	ls_live_free(&live);
+	ck_ok(ls_live_open(certs, &live, &err));
+	ck_assert(!still_there_after_tidy(two, one->dir));
+}
+END_TEST
+
 START_TEST(remains_of_healing_go_once_they_are_old)
 {
 	LS_CLEANUP(ls_live_plan_free) struct ls_live_plan *plan = NULL;
@@ -513,6 +543,6 @@ LS_TEST_MAIN_FIXTURE("live", setup, teardown, staging_changes_nothing_that_servi
 	activation_of_what_is_not_there_changes_nothing,
 	a_staging_that_cannot_be_written_leaves_nothing_behind,
 	a_full_disk_refuses_staging_but_not_activation, tidy_keeps_what_is_live_named_or_unknown,
-	remains_of_healing_go_once_they_are_old, plans_refuse_what_they_cannot_open_or_name,
-	a_missing_group_is_said_once_and_left_alone,
+	what_went_out_of_use_is_kept_for_the_time_of_grace, remains_of_healing_go_once_they_are_old,
+	plans_refuse_what_they_cannot_open_or_name, a_missing_group_is_said_once_and_left_alone,
 	the_live_leaf_is_named_by_its_digest_or_called_damaged)
