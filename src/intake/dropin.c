@@ -22,6 +22,10 @@
 #define CAPTURED_OPEN_MAX 128
 #define GATHER_MAX 2000 /* so that putting them aside takes a moment, not the main thread */
 #define GATHER_SHOWN 5
+/* A file on its way out, and one that was put aside for good. */
+#define TAKEN ".taken-"
+#define REFUSED ".refused-"
+#define NAMES_MAX 20000
 
 struct ls_dropin {
 	char *incoming;
@@ -33,11 +37,38 @@ struct ls_dropin {
 	int captured_open;
 };
 
+/* What a crash left on its way out comes back under its name: the record may not say what became of
+ * it, and what is in force already is taken again without a change. A newer file of that name wins.
+ */
+static void put_back(const char *incoming)
+{
+	LS_CLEANUP(ls_fd_close) int dir_fd = -1;
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+
+	/* What cannot be done now is done at the next start. */
+	if (ls_dir_open(incoming, &dir_fd, NULL) != LS_OK ||
+		ls_dir_list(dir_fd, NAMES_MAX, &names, NULL) != LS_OK)
+		return;
+	for (size_t i = 0; i < ls_strv_count(names); i++) {
+		const char *name = names[i] + strlen(TAKEN);
+
+		if (!ls_has_prefix(names[i], TAKEN))
+			continue;
+		name += strspn(name, "0123456789");
+		if (name[0] != '-' || name[1] == '\0')
+			continue;
+		if (renameat2(dir_fd, names[i], dir_fd, name + 1, RENAME_NOREPLACE) != 0 &&
+			errno == EEXIST)
+			(void)unlinkat(dir_fd, names[i], 0);
+	}
+}
+
 void ls_dropin_new(
 	const char *incoming, const struct ls_dropin_settings *settings, struct ls_dropin **out)
 {
 	struct ls_dropin *d = ls_alloc(1, sizeof *d);
 
+	put_back(incoming);
 	d->incoming = ls_strdup(incoming);
 	d->settings = *settings;
 	ls_slots_init(&d->slots);
@@ -443,26 +474,34 @@ size_t ls_dropin_gather(struct ls_dropin *d, int64_t now_ms, struct ls_buf *out_
 static void remove_file(int dir_fd, const struct ls_part *part, bool keep)
 {
 	LS_CLEANUP(ls_free_str)
-	char *aside = ls_format(".refused-%lld-%.200s", (long long)ls_now_ms(), part->file_name);
+	char *aside = ls_format(
+		"%s%lld-%.200s", keep ? REFUSED : TAKEN, (long long)ls_now_ms(), part->file_name);
+	LS_CLEANUP(ls_free_str)
+	char *refused = ls_format(REFUSED "%lld-%.200s", (long long)ls_now_ms(), part->file_name);
 	struct ls_seen seen;
 	struct stat st;
 
-	if (renameat2(dir_fd, part->file_name, dir_fd, aside, RENAME_NOREPLACE) != 0 ||
-		fstatat(dir_fd, aside, &st, AT_SYMLINK_NOFOLLOW) != 0)
+	if (renameat2(dir_fd, part->file_name, dir_fd, aside, RENAME_NOREPLACE) != 0)
 		return; /* gone, or still there: then it is offered again */
+	if (fstatat(dir_fd, aside, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return;
 	seen = ls_seen_of(&st);
-	if (!ls_seen_same_content(&seen, &part->seen))
+	if (!ls_seen_same_content(&seen, &part->seen)) {
 		(void)renameat2(dir_fd, aside, dir_fd, part->file_name, RENAME_NOREPLACE);
-	else if (S_ISDIR(st.st_mode))
-		(void)unlinkat(dir_fd, aside, AT_REMOVEDIR); /* only an empty one */
-	else if (!keep)
-		(void)unlinkat(dir_fd, aside, 0);
+	} else if (S_ISDIR(st.st_mode)) {
+		if (unlinkat(dir_fd, aside, AT_REMOVEDIR) != 0) /* only an empty one goes */
+			(void)renameat2(dir_fd, aside, dir_fd, refused, RENAME_NOREPLACE);
+	} else if (!keep && unlinkat(dir_fd, aside, 0) != 0) {
+		(void)renameat2(dir_fd, aside, dir_fd, part->file_name, RENAME_NOREPLACE);
+	}
 }
 
-/* With the files that are to go, or without when they cannot be reached. */
+/* With the files that are to go, or without when they cannot be reached. The key before the
+ * certificate: after a crash in between, the certificate alone is known to be in force, where a key
+ * alone would be refused. */
 static void consume(struct ls_dropin *d, struct ls_slot *slot, int dir_fd)
 {
-	for (int i = 0; i < LS_HALF_COUNT; i++) {
+	for (int i = LS_HALF_COUNT; i-- > 0;) {
 		struct ls_part *part = &slot->parts[i];
 
 		if (part->there && !slot->live && dir_fd >= 0)

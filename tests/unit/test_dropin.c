@@ -127,6 +127,29 @@ START_TEST(a_pair_is_offered_when_it_is_quiet_and_goes_when_taken)
 }
 END_TEST
 
+/* The process died while files went out: the record alone may not tell what became of them. */
+START_TEST(what_a_crash_left_on_its_way_out_comes_back)
+{
+	put(".taken-1763764800000-proxy_cert.pem", "CERT");
+	put(".taken-1763764800001-proxy_key.pem", "KEY");
+	put("cm_key.pem", "NEWER");
+	put(".taken-1763764800002-cm_key.pem", "OLDER");
+	put(".taken-by-somebody", "THEIRS");
+	ls_dropin_free(&dropin);
+	ls_dropin_new(incoming, &settings, &dropin);
+	scan(0);
+	ck_assert(next(SETTLE));
+	if (strcmp(offer.component, "cm") == 0) {
+		assert_offer("cm", NULL, "NEWER");
+		ls_dropin_settle(dropin, LS_DROPIN_TAKEN, SETTLE);
+		ck_assert(next(SETTLE));
+	}
+	assert_offer("proxy", "CERT", "KEY");
+	ck_assert(there(".taken-by-somebody"));
+	ck_assert(!there(".taken-1763764800002-cm_key.pem"));
+}
+END_TEST
+
 START_TEST(halves_come_in_any_order_and_each_restarts_the_settling)
 {
 	put("proxy_key.pem", "KEY");
@@ -876,6 +899,7 @@ END_TEST
 
 LS_TEST_MAIN_FIXTURE("dropin", setup, teardown,
 	a_pair_is_offered_when_it_is_quiet_and_goes_when_taken,
+	what_a_crash_left_on_its_way_out_comes_back,
 	halves_come_in_any_order_and_each_restarts_the_settling,
 	an_incomplete_half_waits_for_the_other_until_patience_ends,
 	waiting_after_the_last_chance_is_not_tried_at_once, the_other_half_is_a_new_chance,
