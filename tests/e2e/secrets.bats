@@ -139,6 +139,18 @@ clean_disk() {
 	say cert set proxy --cert "$T/p8-cert.pem" --key "$T/p8-old.pem" --passphrase-file "$T/passphrase"
 	learn_live
 	clean "encrypted keys"
+	mkdir "$T/set"
+	for name in api cm edge proxy; do # one large request
+		pair "$T/set-$name" "$T/ca" key=rsa:2048
+		learn "$T/set-$name-key.pem"
+		cp "$T/set-$name-key.pem" "$T/set/${name}_key.pem"
+		cat "$T/set-$name-cert.pem" "$T/ca-cert.pem" >"$T/set/${name}_cert.pem"
+	done
+	say cert set --from "$T/set" --dry-run
+	clean "a dry run of several"
+	say cert set --from "$T/set"
+	learn_live
+	clean "several at once"
 
 	pair "$T/drop" "$T/ca"
 	pair "$T/over" "$T/ca" key=rsa:2048
