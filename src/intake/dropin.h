@@ -4,7 +4,7 @@
  * Belongs to the main thread. It looks and remembers; judging and installing are done elsewhere
  * with what `next` offers, and `settle` says how that went. A file is read when it is offered,
  * whole and once, and only if it is still the one that lay there quietly: the bytes read are the
- * bytes judged. A thousand files that wait take about 1 MB, whatever is in them. Times are
+ * bytes judged. 10,000 files that wait take about 4 MB, whatever is in them. Times are
  * milliseconds of the monotonic clock. Names: <component>_cert.pem, <component>_key.pem,
  * <component>.pem (both). Names beginning with a dot are other programs' temporaries and are left
  * alone; other names are refused.
