@@ -103,6 +103,18 @@ enum ls_code ls_agent_load_keyring(struct ls_agent *a, struct ls_err *err)
 	return LS_OK;
 }
 
+/* A generation that goes back is decided before any node has fetched it. Until this one has (the
+ * next step does it), what it knows is what its own ref names. */
+static void own_head(struct ls_agent *a, struct ls_commit_id *tip)
+{
+	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
+	struct ls_commit_id head;
+
+	if (ls_history_read(a->history, tip, &about, NULL) == LS_E_NOT_FOUND &&
+		ls_history_head(a->history, &head, NULL) == LS_OK)
+		*tip = head;
+}
+
 enum ls_code ls_agent_refresh(struct ls_agent *a, struct ls_err *err)
 {
 	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
@@ -115,6 +127,7 @@ enum ls_code ls_agent_refresh(struct ls_agent *a, struct ls_err *err)
 		return LS_OK;
 	if (ls_commit_equal(&tip, &a->tip_commit))
 		return LS_OK;
+	own_head(a, &tip);
 	LS_TRY(ls_history_load(a->history, &tip, &state, err));
 	ls_state_done(&a->tip);
 	a->tip = state;

@@ -252,8 +252,10 @@ enum ls_code ls_repo_read(struct ls_history *history, const git_oid *oid, git_ob
 		rc = ls_loose_read(history, oid, LS_OBJECT_BYTES_MAX, &found, out, err);
 	else
 		rc = read_packed(history, oid, type, out, err);
-	if (rc != LS_OK)
-		return LS_WRAP(err, "object %s", hex);
+	if (rc != LS_OK) { /* the code also for callers who want no words */
+		LS_WRAP(err, "object %s", hex);
+		return rc;
+	}
 	if (found != type)
 		return LS_FAIL(err, LS_E_DAMAGED, "object %s is of another type", hex);
 	return LS_OK;
