@@ -114,6 +114,12 @@ $(BUILD)/tests/nosync.so: tests/power/nosync.c
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O1 -g -fPIC -shared -o $@ $<
+# What strikes at system calls.
+e2e-programs: $(BUILD)/tests/inject
+$(BUILD)/tests/inject: $(BUILD)/tests/crash/inject.o
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^
 
 # Installs what is missing, and asks for nothing when nothing is. Starts no service: while packages are installed a
 # policy-rc.d forbids it, unless the machine has one of its own.

@@ -1,11 +1,12 @@
 /* reader -- reads a component's live files in a tight loop and judges each pair that it gets.
  *
- * usage: reader CERTS-DIRECTORY COMPONENT
+ * usage: reader CERTS-DIRECTORY COMPONENT [PAUSE_US]
  *
  * One way is ..data opened once and key and certificate read relative to it, the other is the
- * combined file by its path alone. A pair is good when both files are whole and belong together. On
- * SIGTERM it prints one JSON object: reads, bad ones, those where a file had vanished, and how many
- * different generations were seen. The first bad one is told on standard error.
+ * combined file by its path alone. With a pause between the reads it leaves the processor to
+ * others. A pair is good when both files are whole and belong together. On SIGTERM it prints one
+ * JSON object: reads, bad ones, those where a file had vanished, and how many different generations
+ * were seen. The first bad one is told on standard error.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FILE_MAX 65536
@@ -171,16 +173,21 @@ static void watch_link(const char *certs)
 int main(int argc, char **argv)
 {
 	struct sigaction act = { .sa_handler = on_term };
+	struct timespec gap = { 0, 0 };
 
-	if (argc != 3) {
-		fputs("usage: reader CERTS-DIRECTORY COMPONENT\n", stderr);
+	if (argc != 3 && argc != 4) {
+		fputs("usage: reader CERTS-DIRECTORY COMPONENT [PAUSE_US]\n", stderr);
 		return 2;
 	}
+	if (argc == 4)
+		gap.tv_nsec = strtol(argv[3], NULL, 10) * 1000;
 	(void)sigaction(SIGTERM, &act, NULL);
 	while (!stop) {
 		watch_link(argv[1]);
 		read_relative(argv[1], argv[2]);
 		read_combined(argv[1], argv[2]);
+		if (gap.tv_nsec > 0)
+			(void)nanosleep(&gap, NULL);
 	}
 	printf("{\"reads\": %ld, \"bad\": %ld, \"vanished\": %ld, \"swaps\": %ld}\n", count.reads,
 		count.bad, count.vanished, count.swaps);
