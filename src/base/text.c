@@ -150,10 +150,17 @@ bool ls_time_parse(const char *text, int64_t *out_s)
 {
 	struct tm tm = { 0 };
 	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	char again[LS_TIME_TEXT_SIZE];
+	int64_t at_s;
 
 	if (!end || *end)
 		return false;
-	*out_s = (int64_t)timegm(&tm);
+	/* strptime also takes blanks, signs, short years and the 31st of February. */
+	at_s = (int64_t)timegm(&tm);
+	ls_time_text(at_s, again);
+	if (strcmp(again, text) != 0)
+		return false;
+	*out_s = at_s;
 	return true;
 }
 

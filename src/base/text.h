@@ -34,6 +34,7 @@ int64_t ls_now_ms(void);  /* wall clock */
 int64_t ls_mono_ms(void); /* CLOCK_MONOTONIC */
 /* RFC 3339, UTC, whole seconds. */
 void ls_time_text(int64_t at_s, char out[LS_TIME_TEXT_SIZE]);
+/* Exactly what ls_time_text writes. */
 bool ls_time_parse(const char *text, int64_t *out_s);
 /* "20261121T225100.123Z", for names of files. */
 void ls_time_stamp(int64_t at_ms, char out[LS_TIME_TEXT_SIZE]);

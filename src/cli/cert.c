@@ -30,8 +30,7 @@ static char *joined(const json_t *array)
 	struct ls_buf text = { 0 };
 
 	for (size_t i = 0; i < json_array_size(array); i++)
-		ls_buf_printf(
-			&text, "%s%s", i ? " " : "", json_string_value(json_array_get(array, i)));
+		ls_buf_printf(&text, "%s%s", i ? " " : "", ls_cli_item(array, i));
 	return ls_buf_take(&text);
 }
 
@@ -99,8 +98,7 @@ int ls_cli_cert_list(struct ls_cli *cli, const struct ls_cli_verb *verb, int arg
 static void print_list(const char *label, const json_t *array)
 {
 	for (size_t i = 0; i < json_array_size(array); i++)
-		printf("%-12s %s\n", i == 0 ? label : "",
-			json_string_value(json_array_get(array, i)));
+		printf("%-12s %s\n", i == 0 ? label : "", ls_cli_item(array, i));
 }
 
 int ls_cli_cert_show(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc, char **argv)
@@ -164,7 +162,7 @@ int ls_cli_report_change(struct ls_cli *cli, const struct ls_change *change, con
 		printf("%s: generation %lld is in force (%.10s)\n", done, generation,
 			ls_cli_text(answer, "commit"));
 	for (size_t i = 0; i < json_array_size(changed); i++)
-		printf("  %s\n", json_string_value(json_array_get(changed, i)));
+		printf("  %s\n", ls_cli_item(changed, i));
 	json_decref(answer);
 	return 0;
 }

@@ -232,7 +232,7 @@ bool ls_cli_json(struct ls_cli *cli, json_t *json)
 void ls_cli_warnings(const struct ls_cli *cli, const json_t *warnings)
 {
 	for (size_t i = 0; !cli->quiet && i < json_array_size(warnings); i++)
-		fprintf(stderr, "warning: %s\n", json_string_value(json_array_get(warnings, i)));
+		fprintf(stderr, "warning: %s\n", ls_cli_item(warnings, i));
 }
 
 enum ls_code ls_cli_read(const char *name, struct ls_secret *out, struct ls_err *err)
@@ -320,7 +320,7 @@ static void on_line(void *arg, const char *line)
 
 	if (json_object_get(json, "progress"))
 		show_progress(s, json_object_get(json, "progress"));
-	if (result || json_object_get(json, "error")) {
+	if (!s->ended && (result || json_object_get(json, "error"))) {
 		s->ended = true;
 		s->code = ls_error_from_json(json, &s->err);
 		s->result = json_incref(result);
@@ -388,6 +388,8 @@ enum ls_code ls_cli_change(
 	if (!stream.ended && code == LS_OK && body.len) /* an answer in one piece has no newline */
 		on_line(&stream, ls_buf_text(&body));
 	end_progress(&stream);
+	if (code != LS_OK || (stream.ended && stream.code != LS_OK))
+		json_decref(LS_TAKE(stream.result));
 	if (code != LS_OK)
 		return no_daemon(cli, code, err);
 	if (stream.ended && stream.code != LS_OK && err)

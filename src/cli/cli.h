@@ -91,6 +91,7 @@ void ls_cli_tinted(FILE *to, enum ls_tint tint, const char *text);
 /* The first 10 characters of an RFC 3339 time, "?" for none. */
 const char *ls_cli_date(const json_t *time, char out[32]);
 const char *ls_cli_text(const json_t *object, const char *key); /* "" when it is no string */
+const char *ls_cli_item(const json_t *array, size_t index);     /* likewise */
 int ls_cli_columns(void);
 
 /* The verbs. */

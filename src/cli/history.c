@@ -86,8 +86,7 @@ static enum ls_code show_offline(
 static void print_pairs(const char *label, const json_t *array)
 {
 	for (size_t i = 0; i < json_array_size(array); i++)
-		printf("%-12s %s\n", i == 0 ? label : "",
-			json_string_value(json_array_get(array, i)));
+		printf("%-12s %s\n", i == 0 ? label : "", ls_cli_item(array, i));
 }
 
 static void print_generation(const json_t *g)

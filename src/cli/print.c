@@ -141,6 +141,13 @@ const char *ls_cli_text(const json_t *object, const char *key)
 	return text ? text : "";
 }
 
+const char *ls_cli_item(const json_t *array, size_t index)
+{
+	const char *text = json_string_value(json_array_get(array, index));
+
+	return text ? text : "";
+}
+
 const char *ls_cli_date(const json_t *time, char out[32])
 {
 	const char *text = json_string_value(time);

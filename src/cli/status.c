@@ -144,7 +144,7 @@ static void print_status(const json_t *s)
 		putchar('\n');
 	for (size_t i = 0; i < json_array_size(problems); i++) {
 		ls_cli_tinted(stdout, LS_TINT_BAD, "problem: ");
-		printf("%s\n", json_string_value(json_array_get(problems, i)));
+		printf("%s\n", ls_cli_item(problems, i));
 	}
 }
 

@@ -85,6 +85,9 @@ START_TEST(instants_go_both_ways)
 	ls_time_stamp(1700000000123, text);
 	ck_assert_str_eq(text, "20231114T221320.123Z");
 	ck_assert(!ls_time_parse("2023-11-14", &at));
+	ck_assert(!ls_time_parse("023-11-14T22:13:20Z", &at));
+	ck_assert(!ls_time_parse(" 2023-11-14T22:13:20Z", &at));
+	ck_assert(!ls_time_parse("2023-02-31T22:13:20Z", &at));
 }
 END_TEST
 
