@@ -33,7 +33,7 @@ enum ls_code ls_x509_from_pem(
 	if (pem.len > LS_CMS_BYTES_MAX)
 		return LS_FAIL(err, LS_E_REFUSED, "%s: %zu bytes are too many", whose, pem.len);
 	in = bio_over(pem);
-	cert = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
+	cert = in ? PEM_read_bio_X509(in, NULL, ls_no_passphrase, NULL) : NULL;
 	if (!cert)
 		return ls_ossl_fail(err, LS_E_REFUSED, "%s: not a certificate in PEM", whose);
 	*out = cert;

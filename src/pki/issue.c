@@ -469,7 +469,7 @@ bool ls_request_has_key(struct ls_bytes request_pem, const char *key_id)
 	EVP_PKEY *key;
 	char id[65] = "";
 
-	request = bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+	request = bio ? PEM_read_bio_X509_REQ(bio, NULL, ls_no_passphrase, NULL) : NULL;
 	key = request ? X509_REQ_get0_pubkey(request) : NULL;
 	if (key)
 		ls_key_id(key, id);

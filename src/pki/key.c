@@ -199,8 +199,26 @@ static int64_t integer_value(const ASN1_INTEGER *integer)
 	return integer && ASN1_INTEGER_get_int64(&value, integer) == 1 ? value : INT64_MAX;
 }
 
-/* Of the function that makes a key from the passphrase; 0 when it has none (scrypt, which OpenSSL
- * bounds itself) or its parameters cannot be read (PKCS8_decrypt says so). */
+/* The blocks that scrypt mixes. OpenSSL bounds its memory, not its time: a parallelization of 65536
+ * is half an hour. */
+static int64_t scrypt_cost(const ASN1_TYPE *parameter)
+{
+	SCRYPT_PARAMS *scrypt = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(SCRYPT_PARAMS), parameter);
+	int64_t cost = 0, next;
+
+	if (!scrypt)
+		return 0;
+	if (__builtin_mul_overflow(integer_value(scrypt->costParameter),
+		    integer_value(scrypt->blockSize), &next) ||
+		__builtin_mul_overflow(
+			next, integer_value(scrypt->parallelizationParameter), &cost))
+		cost = INT64_MAX;
+	SCRYPT_PARAMS_free(scrypt);
+	return cost;
+}
+
+/* Of the function that makes a key from the passphrase; 0 when its parameters cannot be read
+ * (PKCS8_decrypt says so). */
 static int64_t iterations(const X509_SIG *sig)
 {
 	const X509_ALGOR *algorithm;
@@ -217,6 +235,8 @@ static int64_t iterations(const X509_SIG *sig)
 	if (pbes2 && OBJ_obj2nid(pbes2->keyfunc->algorithm) == NID_id_pbkdf2)
 		pbkdf2 = ASN1_TYPE_unpack_sequence(
 			ASN1_ITEM_rptr(PBKDF2PARAM), pbes2->keyfunc->parameter);
+	if (pbes2 && OBJ_obj2nid(pbes2->keyfunc->algorithm) == NID_id_scrypt)
+		count = scrypt_cost(pbes2->keyfunc->parameter);
 	if (pbe)
 		count = integer_value(pbe->iter);
 	if (pbkdf2)

@@ -113,6 +113,15 @@ _Noreturn void ls_ossl_unusable(const char *what)
 	abort();
 }
 
+int ls_no_passphrase(char *buf, int size, int writing, void *arg)
+{
+	(void)buf;
+	(void)size;
+	(void)writing;
+	(void)arg;
+	return -1;
+}
+
 void ls_bio_take(BIO *bio, struct ls_buf *out)
 {
 	char *data = NULL;

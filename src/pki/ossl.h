@@ -40,6 +40,9 @@ enum ls_code ls_ossl_fail(struct ls_err *err, enum ls_code code, const char *fmt
  * which nothing safe can follow. */
 _Noreturn void ls_ossl_unusable(const char *what);
 
+/* OpenSSL's callback for PEM: there is no passphrase. Without it OpenSSL asks at the terminal as
+ * soon as a text says that it is encrypted, be it a certificate. */
+int ls_no_passphrase(char *buf, int size, int writing, void *arg);
 /* Appends what a memory BIO holds. */
 void ls_bio_take(struct bio_st *bio, struct ls_buf *out);
 /* Appends the certificate in PEM. */
