@@ -1,25 +1,22 @@
 /* Making a generation in memory: objects, signature, pack. */
-#include <git2/sys/mempack.h>
-#include <git2/sys/odb_backend.h>
-#include <git2/sys/repository.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "history/commit.h"
+#include "history/pack.h"
 #include "history/repo.h"
 
-/* Objects in the order in which they were made. */
 struct draft {
-	git_odb *odb; /* of memory alone: what is written here reaches no disk */
-	const struct ls_snapshot *parent;
+	struct ls_pack pack;
 	git_oid *parent_oids; /* sorted */
-	git_oid *made;
+	size_t parent_count;
+	git_oid *made; /* what the pack has */
 	size_t made_count;
 };
 
 static void draft_done(struct draft *draft)
 {
-	ls_odb_free(&draft->odb);
+	ls_pack_done(&draft->pack);
 	free(draft->parent_oids);
 	free(draft->made);
 }
@@ -29,24 +26,21 @@ static int compare_oids(const void *a, const void *b)
 	return git_oid_cmp(a, b);
 }
 
-static enum ls_code draft_init(
-	struct draft *draft, const struct ls_snapshot *parent, struct ls_err *err)
+static void draft_init(struct draft *draft, const struct ls_snapshot *parent)
 {
-	git_odb_backend *backend = NULL;
-	int rc = git_odb_new(&draft->odb);
-
-	if (rc == 0)
-		rc = git_mempack_new(&backend);
-	if (rc == 0)
-		rc = git_odb_add_backend(draft->odb, backend, 1);
-	if (rc < 0)
-		return ls_repo_fail(err, rc, "make objects in memory");
-	draft->parent = parent;
+	draft->parent_count = parent->count;
 	draft->parent_oids = ls_alloc(parent->count, sizeof *draft->parent_oids);
 	for (size_t i = 0; i < parent->count; i++)
 		draft->parent_oids[i] = parent->entries[i].oid;
 	qsort(draft->parent_oids, parent->count, sizeof *draft->parent_oids, compare_oids);
-	return LS_OK;
+}
+
+static bool made_already(const struct draft *draft, const git_oid *oid)
+{
+	for (size_t i = 0; i < draft->made_count; i++)
+		if (git_oid_equal(&draft->made[i], oid))
+			return true;
+	return false;
 }
 
 /* Only the parent's own tree counts as known. An object that happens to be in our repository may
@@ -56,13 +50,12 @@ static enum ls_code add_object(struct draft *draft, git_object_t type, struct ls
 {
 	int rc = git_odb_hash(out, bytes.data, bytes.len, type);
 
-	if (rc == 0 &&
-		bsearch(out, draft->parent_oids, draft->parent->count, sizeof *out, compare_oids))
-		return LS_OK;
-	if (rc == 0)
-		rc = git_odb_write(out, draft->odb, bytes.data, bytes.len, type);
 	if (rc < 0)
-		return ls_repo_fail(err, rc, "make an object in memory");
+		return ls_repo_fail(err, rc, "make an object");
+	if (bsearch(out, draft->parent_oids, draft->parent_count, sizeof *out, compare_oids) ||
+		made_already(draft, out))
+		return LS_OK;
+	LS_TRY(ls_pack_add(&draft->pack, type, bytes, err));
 	draft->made = ls_realloc(draft->made, draft->made_count + 1, sizeof *draft->made);
 	draft->made[draft->made_count++] = *out;
 	return LS_OK;
@@ -112,27 +105,6 @@ static enum ls_code add_commit(struct draft *draft, const struct ls_generation *
 	return add_object(draft, GIT_OBJECT_COMMIT, ls_buf_bytes(&raw), out, err);
 }
 
-static enum ls_code pack(struct draft *draft, struct ls_buf *out, struct ls_err *err)
-{
-	LS_CLEANUP(ls_repository_free) git_repository *repo = NULL;
-	LS_CLEANUP(ls_packbuilder_free) git_packbuilder *builder = NULL;
-	git_buf bytes = GIT_BUF_INIT;
-	int rc = git_repository_wrap_odb(&repo, draft->odb);
-
-	if (rc == 0)
-		rc = git_packbuilder_new(&builder, repo);
-	for (size_t i = draft->made_count; rc == 0 && i > 0; i--) /* the commit first */
-		rc = git_packbuilder_insert(builder, &draft->made[i - 1], NULL);
-	if (rc == 0)
-		rc = git_packbuilder_write_buf(&bytes, builder);
-	if (rc < 0)
-		return ls_repo_fail(err, rc, "make a pack");
-	ls_buf_clear(out);
-	ls_buf_add(out, bytes.ptr, bytes.size);
-	git_buf_dispose(&bytes);
-	return LS_OK;
-}
-
 static enum ls_code load_parent(struct ls_history *history, const struct ls_commit_id *id,
 	struct ls_snapshot *out, struct ls_err *err)
 {
@@ -142,6 +114,20 @@ static enum ls_code load_parent(struct ls_history *history, const struct ls_comm
 		return LS_OK;
 	LS_TRY(ls_history_read(history, id, &about, err));
 	return ls_snapshot_load(history, about.tree, NULL, out, err);
+}
+
+/* What no node would load again. */
+static enum ls_code check_size(const struct ls_tree *tree, struct ls_err *err)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < tree->count; i++)
+		bytes += tree->files[i].bytes.len;
+	if (tree->count < LS_PACK_OBJECTS_MAX / 4 && bytes <= LS_PACK_BYTES_MAX)
+		return LS_OK;
+	return LS_FAIL(err, LS_E_REFUSED,
+		"the state has %zu files and %zu bytes, wanted fewer than %d and at most %d MiB",
+		tree->count, bytes, LS_PACK_OBJECTS_MAX / 4, (int)(LS_PACK_BYTES_MAX >> 20));
 }
 
 enum ls_code ls_history_compose(struct ls_history *history, const struct ls_state *state,
@@ -156,14 +142,15 @@ enum ls_code ls_history_compose(struct ls_history *history, const struct ls_stat
 	size_t at = 0;
 
 	ls_state_to_tree(state, &tree);
+	LS_TRY(check_size(&tree, err));
 	/* A generation that no node could read again must not come to be. */
 	if (ls_state_from_tree(&tree, &again, err) != LS_OK)
 		return LS_WRAP(err, "compose a generation");
 	LS_TRY(load_parent(history, &about->parent, &parent, err));
-	LS_TRY(draft_init(&draft, &parent, err));
+	draft_init(&draft, &parent);
 	LS_TRY(add_folder(&draft, &tree, &at, 0, &root, err));
 	LS_TRY(add_commit(&draft, about, &root, signer, &commit, err));
-	LS_TRY(pack(&draft, out_pack, err));
+	LS_TRY(ls_pack_finish(&draft.pack, out_pack, err));
 	ls_repo_id(&commit, out_id);
 	return LS_OK;
 }

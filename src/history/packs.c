@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "history/pack.h"
 #include "sys/file.h"
 
 #define NAMES_MAX 1000000
@@ -142,6 +143,8 @@ enum ls_code ls_history_accept(struct ls_history *history, const struct ls_commi
 	int rc;
 
 	LS_TRY(ls_repo_oid(id, &oid, err));
+	if (ls_pack_check(pack, err) != LS_OK)
+		return LS_WRAP(err, "commit %.12s", id->hex);
 	LS_TRY(ls_repo_dir(history, "objects/pack", &fd, err));
 	LS_TRY(ls_packs_list(fd, &before, err));
 	rc = git_indexer_new(&indexer, path, 0, NULL, NULL);

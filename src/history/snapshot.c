@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "history/commit.h"
+#include "history/pack.h"
 #include "history/repo.h"
 
 #define DEPTH_MAX 3 /* components/<name>/<file> */
@@ -24,6 +25,7 @@ struct load {
 	const struct ls_snapshot *reuse;
 	struct ls_snapshot made;
 	size_t room;
+	size_t bytes; /* of all files so far */
 	struct ls_buf scratch;
 };
 
@@ -100,13 +102,21 @@ static enum ls_code load_file(
 	const struct ls_snapshot_entry *same = find_same(load->reuse, path, oid, false);
 	struct ls_snapshot_entry *entry = add_entry(load, path, oid, false);
 
-	if (same) {
+	if (same)
 		ls_buf_copy(&entry->bytes, &same->bytes);
-		return LS_OK;
-	}
-	if (ls_repo_read(load->history, oid, GIT_OBJECT_BLOB, &entry->bytes, err) != LS_OK)
+	else if (ls_repo_read(load->history, oid, GIT_OBJECT_BLOB, &entry->bytes, err) != LS_OK)
 		return LS_WRAP(err, "%s", path);
+	load->bytes += entry->bytes.len;
 	return LS_OK;
+}
+
+/* A few objects can name one another so often that the tree has millions of files. */
+static enum ls_code check_room(const struct load *load, const char *path, struct ls_err *err)
+{
+	if (load->made.count <= LS_PACK_OBJECTS_MAX && load->bytes <= LS_PACK_BYTES_MAX)
+		return LS_OK;
+	return LS_FAIL(err, LS_E_DAMAGED, "%s: the tree has over %d entries or over %d MiB", path,
+		LS_PACK_OBJECTS_MAX, (int)(LS_PACK_BYTES_MAX >> 20));
 }
 
 /* One entry of a tree object: "MODE NAME\0" and 20 bytes. */
@@ -165,6 +175,7 @@ static enum ls_code load_dir(
 			return LS_FAIL(err, LS_E_DAMAGED, "%s: a folder too deep", child);
 		LS_TRY(entry.is_dir ? load_dir(load, child, &entry.oid, depth + 1, err)
 				    : load_file(load, child, &entry.oid, err));
+		LS_TRY(check_room(load, child, err));
 	}
 	return LS_OK;
 }
