@@ -200,7 +200,7 @@ static int64_t integer_value(const ASN1_INTEGER *integer)
 }
 
 /* The blocks that scrypt mixes. OpenSSL bounds its memory, not its time: a parallelization of 65536
- * is half an hour. */
+ * is many minutes. */
 static int64_t scrypt_cost(const ASN1_TYPE *parameter)
 {
 	SCRYPT_PARAMS *scrypt = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(SCRYPT_PARAMS), parameter);

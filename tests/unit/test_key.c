@@ -238,6 +238,33 @@ START_TEST(encrypted_keys_need_their_passphrase)
 }
 END_TEST
 
+/* OpenSSL bounds scrypt's memory; this one needs 12 MiB and many minutes. */
+START_TEST(a_passphrase_may_not_cost_hours_of_scrypt_either)
+{
+	X509_SIG *sig = X509_SIG_new();
+	X509_ALGOR *algorithm = NULL, *scrypt;
+	ASN1_OCTET_STRING *bytes = NULL;
+	struct ls_buf pem = { 0 };
+	unsigned char salt[] = "01234567", *der = NULL;
+	BIO *bio = BIO_new(BIO_s_mem());
+	int len;
+
+	scrypt = PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), salt, 8, NULL, 32768, 1, 65536);
+	ck_assert_ptr_nonnull(scrypt);
+	X509_SIG_getm(sig, &algorithm, &bytes);
+	ck_assert_int_eq(X509_ALGOR_copy(algorithm, scrypt), 1);
+	ck_assert_int_eq(ASN1_OCTET_STRING_set(bytes, salt, 8), 1);
+	len = i2d_X509_SIG(sig, &der);
+	PEM_write_bio(bio, "ENCRYPTED PRIVATE KEY", "", der, len);
+	take(bio, &pem);
+	refused(&pem, "sesame", "found a key encrypted with 2147483648 iterations, wanted at most");
+	OPENSSL_free(der);
+	X509_ALGOR_free(scrypt);
+	X509_SIG_free(sig);
+	ls_buf_done(&pem);
+}
+END_TEST
+
 START_TEST(a_passphrase_may_not_cost_hours)
 {
 	EVP_PKEY *key = make("ec:P-256");
@@ -367,5 +394,6 @@ LS_TEST_MAIN("key", spellings_go_both_ways_and_all_else_is_refused,
 	a_made_key_is_what_was_asked_for, foreign_keys_are_described_by_name,
 	a_curve_spelled_out_by_its_numbers_is_not_the_named_one, what_is_written_is_read_again,
 	older_forms_are_read, line_ends_and_text_between_do_not_matter,
-	encrypted_keys_need_their_passphrase, a_passphrase_may_not_cost_hours, one_key_and_only_one,
+	encrypted_keys_need_their_passphrase, a_passphrase_may_not_cost_hours,
+	a_passphrase_may_not_cost_hours_of_scrypt_either, one_key_and_only_one,
 	damaged_blocks_are_refused, bytes_behind_the_key_are_refused, an_id_is_of_the_public_half)
