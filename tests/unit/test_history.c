@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "history/history.h"
+#include "pki/sha1.h"
 #include "tests/unit/sample.h"
 
 static struct sample sample;
@@ -314,6 +315,56 @@ START_TEST(accepting_repeats_and_refuses_what_is_not_whole)
 	id = compose(&about, &sample.n1, &pack);
 	ck_code(ls_history_accept(history, &other, ls_buf_bytes(&pack), &err), LS_E_DAMAGED);
 	ck_assert_uint_eq(count_files("objects/pack", ".pack"), 1);
+}
+END_TEST
+
+/* One object of these bytes in a pack whose checksum is right. */
+static void pack_of(const char *object, size_t len, unsigned char count, struct ls_buf *out)
+{
+	unsigned char head[12] = "PACK\0\0\0\2", sum[LS_SHA1_BYTES];
+
+	head[11] = count;
+	ls_buf_clear(out);
+	ls_buf_add(out, head, sizeof head);
+	ls_buf_add(out, object, len);
+	ls_sha1(ls_buf_bytes(out), sum);
+	ls_buf_add(out, sum, sizeof sum);
+}
+
+/* libgit2 is to see nothing but packs of our form. */
+START_TEST(a_pack_of_another_form_is_refused_before_it_is_unpacked)
+{
+	/* "a" deflated, as what the first byte says. */
+#define A "\x78\x9c\x4b\x04\x00\x00\x62\x00\x62"
+	static const struct {
+		const char *bytes;
+		size_t len;
+		unsigned char count;
+		const char *why;
+	} bad[] = {
+		{ "\x41" A, 10, 1, "no commit, tree or file" },      /* a tag */
+		{ "\x61\x01" A, 11, 1, "no commit, tree or file" },  /* a delta */
+		{ "\x32" A, 10, 1, "not of the size that it says" }, /* two bytes */
+		{ "\x30" A, 10, 1, "not of the size that it says" }, /* none */
+		{ "\xb1\xff\xff\x7f" A, 13, 1, "over 1 MiB" },
+		{ "\xb1\xff\xff\xff\xff\xff", 6, 1, "without end of its size" },
+		{ "\x31" A, 9, 1, "not of the size that it says" }, /* cut off */
+		{ "\x31" A "x", 11, 1, "bytes behind" },
+		{ "\x31" A, 10, 2, "fewer objects" },
+		{ "", 0, 0, "no objects" },
+	};
+	LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
+	struct ls_commit_id id = { "0123456789abcdef0123456789abcdef01234567" };
+
+	for (size_t i = 0; i < LS_COUNT(bad); i++) {
+		pack_of(bad[i].bytes, bad[i].len, bad[i].count, &pack);
+		ck_code(ls_history_accept(history, &id, ls_buf_bytes(&pack), &err), LS_E_DAMAGED);
+		ck_assert_msg(strstr(err.text, bad[i].why), "%zu: '%s' lacks '%s'", i, err.text,
+			bad[i].why);
+	}
+	pack_of("\x31" A, 10, 1, &pack); /* whole, but without the commit */
+	ck_code(ls_history_accept(history, &id, ls_buf_bytes(&pack), &err), LS_E_DAMAGED);
+	ck_assert_ptr_nonnull(strstr(err.text, "does not hold commit"));
 }
 END_TEST
 
@@ -864,6 +915,7 @@ LS_TEST_MAIN_FIXTURE("history", setup, teardown, an_empty_history_has_no_head_an
 	composing_touches_no_disk_and_packs_only_what_the_parent_lacks,
 	a_pack_does_not_lean_on_undecided_objects, stock_git_reads_it,
 	accepting_repeats_and_refuses_what_is_not_whole,
+	a_pack_of_another_form_is_refused_before_it_is_unpacked,
 	discard_takes_back_only_what_was_not_decided, discard_never_removes_a_merged_pack,
 	advancing_repeats_and_works_from_every_state, a_generation_is_found_by_its_number,
 	texts_that_could_forge_a_commit_are_refused, only_a_member_of_the_parent_may_sign,
