@@ -137,13 +137,16 @@ enum ls_code ls_chain_read(
 }
 
 /* Names and key identifiers say that `issuer` may have issued `cert`. A key usage that forbids it
- * is left to the rules, which say so in words. */
+ * is left to the rules, and a kind of signature that its key cannot make to verifying it, which say
+ * so in words: a root that cannot be verified is no intermediate. */
 static bool names_match(X509 *issuer, X509 *cert)
 {
 	int rc = X509_check_issued(issuer, cert);
 
 	ERR_clear_error();
-	return rc == X509_V_OK || rc == X509_V_ERR_KEYUSAGE_NO_CERTSIGN;
+	return rc == X509_V_OK || rc == X509_V_ERR_KEYUSAGE_NO_CERTSIGN ||
+	       rc == X509_V_ERR_SIGNATURE_ALGORITHM_MISMATCH ||
+	       rc == X509_V_ERR_UNSUPPORTED_SIGNATURE_ALGORITHM;
 }
 
 static bool verifies(const struct ls_chain_cert *issuer, X509 *cert)

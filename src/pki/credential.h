@@ -13,14 +13,16 @@
  *  - each signature on the path verifies, a self-signed one's too;
  *  - issuers have CA:TRUE, and keyCertSign where KU is present (RFC 5280 section 4.2.1.9, 4.2.1.3);
  *  - each certificate of the path, the root too, is not expired and not before the future (a
- *    NotBefore up to 5 minutes ahead is tolerated);
+ *    NotBefore up to 5 minutes ahead is tolerated); times are whole seconds in UTC;
  *  - the leaf is not a CA (CA:TRUE is refused, self-signed or not);
  *  - key strength of each certificate; signature digest of each but a self-signed one;
  *  - lifetime of the leaf (days_max; LS_BACKDATE_S more is tolerated, as CAs backdate);
  *  - KU of the leaf has digitalSignature if present; EKU of the leaf has each of policy.eku, and
  *    clientAuth for component "syncer" (RFC 5280 section 4.2.1.12); an absent EKU has none;
  *  - no unknown critical extension in leaf or chain (RFC 5280 section 4.2);
- *  - what else RFC 5280 section 6.1 asks of a path: path lengths, name constraints;
+ *  - what else RFC 5280 section 6.1 asks of a path: path lengths, name constraints, purposes of
+ * CAs; and what section 4 asks of each certificate in it, as OpenSSL's strict mode has it, but for
+ * key identifiers, and for key usage and critical basic constraints of CAs, which may be missing;
  *  - SAN present whatever the policy (RFC 9525: CN is not looked at) and covering each wanted name
  *    (policy.san: warning or refusal); "*.x" is covered only by the same wildcard, a plain name
  * also by one wildcard label;

@@ -14,11 +14,26 @@
 #define DAY_S 86400
 #define FUTURE_MAX_S 300 /* clocks of nodes and CAs differ */
 
+/* RFC 5280 section 4.1.2.5: whole seconds, UTC. ASN1_TIME_to_tm also takes fractions, offsets and
+ * times without seconds, which other verifiers refuse or read as another time. */
+static bool is_whole(const ASN1_TIME *time)
+{
+	int digits = ASN1_STRING_type(time) == V_ASN1_UTCTIME ? 12 : 14;
+	const unsigned char *text = ASN1_STRING_get0_data(time);
+
+	if (ASN1_STRING_length(time) != digits + 1 || text[digits] != 'Z')
+		return false;
+	for (int i = 0; i < digits; i++)
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+	return true;
+}
+
 bool ls_rules_time(const ASN1_TIME *time, int64_t *out_s)
 {
 	struct tm tm;
 
-	if (ASN1_TIME_to_tm(time, &tm) != 1)
+	if (!is_whole(time) || ASN1_TIME_to_tm(time, &tm) != 1)
 		return false;
 	*out_s = timegm(&tm);
 	return true;
@@ -56,7 +71,7 @@ static enum ls_code check_validity(
 			cert->file, ls_chain_label(cert->x509).text);
 	}
 	ls_time_text(now_s, wanted);
-	if (now_s > not_after_s) {
+	if (now_s >= not_after_s) { /* in its last second OpenSSL refuses it already */
 		ls_time_text(not_after_s, found);
 		return LS_FAIL(err, LS_E_REFUSED,
 			"%s: expired: found '%s' valid until %s, wanted after %s (RFC 5280 section "
@@ -217,9 +232,23 @@ static void stack_free(STACK_OF(X509) * *stack)
 	*stack = NULL;
 }
 
-/* What is left of RFC 5280 section 6.1: path lengths, name constraints, policies. The top of the
- * path is taken as trusted, and times were judged before. */
-static enum ls_code check_path(const struct ls_chain *chain, struct ls_err *err)
+/* RFC 5280 demands these of a CA, private CAs leave them out, and nobody's safety hangs on them. */
+static bool is_waived(int why)
+{
+	return why == X509_V_ERR_MISSING_AUTHORITY_KEY_IDENTIFIER ||
+	       why == X509_V_ERR_MISSING_SUBJECT_KEY_IDENTIFIER ||
+	       why == X509_V_ERR_CA_BCONS_NOT_CRITICAL ||
+	       why == X509_V_ERR_CA_CERT_MISSING_KEY_USAGE;
+}
+
+static int on_fault(int ok, X509_STORE_CTX *ctx)
+{
+	return ok || is_waived(X509_STORE_CTX_get_error(ctx));
+}
+
+/* What is left of RFC 5280 section 6.1: path lengths, name constraints, policies, what CAs may be
+ * used for. The top of the path is taken as trusted, and times were judged before. */
+static enum ls_code check_path(const struct ls_chain *chain, int purpose, struct ls_err *err)
 {
 	LS_CLEANUP(store_free) X509_STORE *store = X509_STORE_new();
 	LS_CLEANUP(stack_free) STACK_OF(X509) *others = sk_X509_new_null();
@@ -235,7 +264,11 @@ static enum ls_code check_path(const struct ls_chain *chain, struct ls_err *err)
 	if (X509_STORE_add_cert(store, chain->certs[chain->count - 1].x509) != 1 ||
 		X509_STORE_CTX_init(ctx, store, chain->certs[0].x509, others) != 1)
 		return ls_ossl_fail(err, LS_E_CRYPTO, "validate a path");
-	X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_NO_CHECK_TIME);
+	X509_STORE_CTX_set_flags(ctx,
+		X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_NO_CHECK_TIME | X509_V_FLAG_X509_STRICT);
+	if (X509_STORE_CTX_set_purpose(ctx, purpose) != 1)
+		return ls_ossl_fail(err, LS_E_CRYPTO, "validate a path");
+	X509_STORE_CTX_set_verify_cb(ctx, on_fault);
 	X509_VERIFY_PARAM_set_depth(X509_STORE_CTX_get0_param(ctx), LS_CHAIN_MAX);
 	if (X509_verify_cert(ctx) == 1)
 		return LS_OK;
@@ -248,6 +281,20 @@ static enum ls_code check_path(const struct ls_chain *chain, struct ls_err *err)
 		"%s: path: found '%s' at '%s', wanted a valid path (RFC 5280 section 6.1)",
 		chain->certs[depth].file, X509_verify_cert_error_string(why),
 		ls_chain_label(chain->certs[depth].x509).text);
+}
+
+/* A CA may be bound to purposes too; so the path is walked for each one that the leaf must have. */
+static enum ls_code check_paths(
+	const struct ls_rules *rules, const struct ls_chain *chain, struct ls_err *err)
+{
+	bool client = ls_strv_has(rules->policy->eku, "clientAuth") ||
+		      strcmp(rules->component, "syncer") == 0;
+
+	if (ls_strv_has(rules->policy->eku, "serverAuth"))
+		LS_TRY(check_path(chain, X509_PURPOSE_SSL_SERVER, err));
+	else if (!client)
+		return check_path(chain, X509_PURPOSE_ANY, err);
+	return client ? check_path(chain, X509_PURPOSE_SSL_CLIENT, err) : LS_OK;
 }
 
 static enum ls_code check_sans(const struct ls_rules *rules, const struct ls_chain_cert *leaf,
@@ -286,7 +333,7 @@ static enum ls_code check_leaf(const struct ls_rules *rules, const struct ls_cha
 	LS_TRY(check_ekus(rules, leaf, err));
 	for (size_t i = 0; i < chain->count; i++)
 		LS_TRY(check_critical(&chain->certs[i], err));
-	LS_TRY(check_path(chain, err));
+	LS_TRY(check_paths(rules, chain, err));
 	return check_sans(rules, leaf, warnings, err);
 }
 
