@@ -157,7 +157,7 @@ check-run:
 lint:
 	@tests/lint
 fmt:
-	clang-format -i $(wildcard src/*/*.[ch] tests/*/*.[ch])
+	clang-format -i $(wildcard src/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch])
 
 # Fuzz targets are built apart, with clang. FUZZ_SECONDS is for each target.
 FUZZ_SECONDS ?= 3600
@@ -165,7 +165,8 @@ FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/tests/%,$(wildcard tests/fuzz/fu
 fuzzers:
 	@$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz SAN=address,undefined \
 		CFLAGS='-O1 -g -fsanitize=fuzzer-no-link' $(FUZZERS)
-build/fuzz/tests/%: $(BUILD)/tests/fuzz/%.o $(LIB)
+FUZZ_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fuzz/support/*.c))
+build/fuzz/tests/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_SUPPORT) $(LIB)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS)

@@ -1,9 +1,9 @@
-/* Any bytes as configuration text and as policy; a policy that is taken survives the way through
- * JSON. */
+/* Any bytes as configuration text, and as lockstep.conf. */
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "pki/policy.h"
+#include "base/conf.h"
+#include "daemon/config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__lsan_default_suppressions(void);
@@ -23,27 +23,21 @@ static void walk(const struct ls_conf_node *node)
 		walk(ls_conf_elem(node, i));
 }
 
-static void json_drop(json_t **json)
-{
-	json_decref(*json);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	LS_CLEANUP(ls_conf_free) struct ls_conf *conf = NULL;
-	LS_CLEANUP(ls_policy_done) struct ls_policy policy = { 0 }, again = { 0 };
-	LS_CLEANUP(json_drop) json_t *json = NULL;
 	struct ls_bytes bytes = { data, size };
 	struct ls_err err = { 0 };
+	struct ls_config config;
 
 	if (ls_conf_parse("fuzz", bytes, &conf, &err) == LS_OK)
 		walk(ls_conf_root(conf));
 	else if (err.code != LS_E_REFUSED || !err.text[0])
 		abort();
-	if (ls_policy_parse("fuzz", "fuzz", bytes, &policy, &err) != LS_OK)
+	if (ls_config_parse("fuzz", bytes, &config, &err) != LS_OK)
 		return 0;
-	json = ls_policy_to_json(&policy);
-	if (!json || ls_policy_from_json(json, &again, &err) != LS_OK)
+	if (config.settle_ms < 10 || config.settle_ms > 60000 || config.reconcile_s < 1 ||
+		config.settings.served_s < 1)
 		abort();
 	return 0;
 }

@@ -6,12 +6,18 @@
 
 #include "pki/credential.h"
 #include "pki/key.h"
+#include "tests/fuzz/support/mutate.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct ls_policy policy;
 
-static void judge(struct ls_bytes bytes, struct ls_bytes key)
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+	return mutate_pem(data, size, max_size, seed);
+}
+
+static void judge(struct ls_bytes bytes, struct ls_bytes key, int64_t now_s)
 {
 	LS_CLEANUP(ls_credential_done) struct ls_credential first = { 0 }, second = { 0 };
 	LS_CLEANUP(ls_cert_info_done) struct ls_cert_info info = { 0 };
@@ -22,7 +28,7 @@ static void judge(struct ls_bytes bytes, struct ls_bytes key)
 		.key = { "key", key },
 		.passphrase = LS_BYTES_STR("sesame"),
 		.wanted_sans = wanted,
-		.now_s = 1700000000 };
+		.now_s = now_s };
 
 	if (ls_credential_judge(&input, &policy, &first, &err) != LS_OK) {
 		if (err.code != LS_E_REFUSED || !err.text[0] || strchr(err.text, '\n'))
@@ -52,8 +58,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			LS_BYTES_STR("rsa_min = 512; digest_min = \"sha1\"; eku = [ ];"), &policy,
 			&err) != LS_OK)
 		abort();
-	judge(bytes, (struct ls_bytes){ 0 });
-	judge(bytes, bytes);
+	judge(bytes, (struct ls_bytes){ 0 }, 1700000000);
+	judge(bytes, bytes, 1700000000);
+	judge(bytes, (struct ls_bytes){ 0 }, 1800000000); /* the fixed key's certificates */
+	judge(bytes, bytes, 1800000000);
 	(void)ls_cert_info_read(bytes, &info, &err);
 	(void)ls_key_from_pem("key", bytes, LS_BYTES_STR("sesame"), &key, &err);
 	return 0;

@@ -1,11 +1,15 @@
-/* Bytes that claim to be a sealed text, a signature or a wrapped cluster key. The first byte picks
- * what they are taken for: text as it comes, or DER that is put into PEM first. */
+/* Bytes that claim to be a sealed text, a signature, a wrapped cluster key, an escrow's certificate
+ * or a node's. The first byte picks what they are taken for: text as it comes (capitals), or DER
+ * that is put into PEM first. */
 #include <assert.h>
 #include <string.h>
 
 #include "pki/authority.h"
 #include "pki/cms.h"
 #include "pki/seal.h"
+#include "tests/fuzz/support/der.h"
+#include "tests/fuzz/support/fixed.h"
+#include "tests/fuzz/support/mutate.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
@@ -16,28 +20,15 @@ static struct ls_keyring ring;
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	unsigned char kek[LS_KEK_BYTES];
-	struct ls_err err;
 
 	(void)argc;
 	(void)argv;
 	memset(kek, 0x42, sizeof kek); /* the corpus is sealed under it */
 	ls_keyring_put(&ring, 7, (struct ls_bytes){ kek, sizeof kek });
-	assert(ls_authority_create("fuzz", 1795000000, &ca, &err) == LS_OK);
-	assert(ls_authority_certify(&ca, "fuzz", "n1", LS_NODE_CERT_SIGNING, 1795000000, &signer,
-		       &err) == LS_OK);
-	assert(ls_authority_certify(&ca, "fuzz", "n1", LS_NODE_CERT_WRAPPING, 1795000000, &wrapping,
-		       &err) == LS_OK);
+	fixed_ca(&ca);
+	fixed_member(&signer);
+	fixed_wrapping(&wrapping);
 	return 0;
-}
-
-static void to_pem(struct ls_bytes der, const char *label, struct ls_buf *out)
-{
-	LS_CLEANUP(ls_free_str) char *text = ls_base64(der);
-
-	ls_buf_printf(out, "-----BEGIN %s-----\n", label);
-	for (size_t at = 0; at < strlen(text); at += 64)
-		ls_buf_printf(out, "%.64s\n", text + at);
-	ls_buf_printf(out, "-----END %s-----\n", label);
 }
 
 static void unseal(struct ls_bytes pem)
@@ -84,6 +75,32 @@ static void unwrap_signed(struct ls_bytes der)
 	unwrap(ls_buf_bytes(&pem));
 }
 
+static void escrow(struct ls_bytes pem)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf out = { 0 };
+	struct ls_err err;
+
+	if (ls_kek_escrow(&ring, pem, 1800000000, &out, &err) == LS_OK)
+		assert(strncmp(ls_buf_text(&out), "-----BEGIN CMS-----\n", 20) == 0);
+}
+
+static void check_node(struct ls_bytes pem)
+{
+	struct ls_err err = { 0 };
+
+	if (ls_authority_check(ls_buf_bytes(&ca.cert_pem), pem, "prod", "n1", &err) != LS_OK)
+		assert(err.text[0]);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+	if (size < 2 || seed % 64 == 0)
+		return LLVMFuzzerMutate(data, size, max_size);
+	if (data[0] >= 'A' && data[0] <= 'Z')
+		return 1 + mutate_pem(data + 1, size - 1, max_size - 1, seed);
+	return 1 + mutate_der(data + 1, size - 1, max_size - 1, seed);
+}
+
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
 	LS_CLEANUP(ls_buf_done) struct ls_buf pem = { 0 };
@@ -91,7 +108,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 
 	if (size < 1)
 		return 0;
-	to_pem(rest, data[0] == 's' ? "SIGNED MESSAGE" : "CMS", &pem);
+	der_to_pem(rest, data[0] == 's' ? "SIGNED MESSAGE" : "CMS", &pem);
 	switch (data[0]) {
 	case 'U':
 		unseal(rest);
@@ -110,6 +127,12 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 		break;
 	case 'w':
 		unwrap(ls_buf_bytes(&pem));
+		break;
+	case 'E':
+		escrow(rest);
+		break;
+	case 'A':
+		check_node(rest);
 		break;
 	default:
 		unwrap_signed(rest);

@@ -1,0 +1,136 @@
+/* Any bytes on the control socket: the real server, with a handler that answers at once, later, or
+ * as a stream. The first byte is the size of the pieces in which they come. */
+#include <event2/event.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "control/request.h"
+#include "net/server.h"
+#include "tests/fuzz/support/scratch.h"
+
+#define ROUNDS_MAX 400
+#define HELD_MAX 8
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct ls_loop *loop;
+static struct ls_server *server;
+static struct sockaddr_un where = { .sun_family = AF_UNIX };
+static struct ls_request *held[HELD_MAX];
+static size_t held_count;
+static unsigned requests;
+
+static void answer_change(struct ls_request *req)
+{
+	LS_CLEANUP(ls_change_done) struct ls_change change = { 0 };
+	struct ls_err err = { 0 };
+
+	ls_request_stream_start(req, "application/json");
+	ls_request_stream_line(req, "{\"progress\": {}}");
+	if (ls_change_from_text(ls_request_body(req), &change, &err) != LS_OK)
+		ls_request_stream_line(req, "{\"error\": {}}");
+	ls_request_stream_end(req);
+}
+
+static void came(void *arg, struct ls_request *req)
+{
+	const char *path = ls_request_path(req), *method = ls_request_method(req);
+	const char *from = ls_request_query(req, "from");
+
+	(void)arg;
+	requests++;
+	if ((strcmp(method, "GET") != 0 && strcmp(method, "POST") != 0) ||
+		(from && strlen(from) > 65536) || ls_request_peer(req)->uid != getuid())
+		abort();
+	if (strcmp(path, "/v1/change") == 0)
+		answer_change(req);
+	else if (strcmp(path, "/v1/verify") == 0 && held_count < HELD_MAX)
+		held[held_count++] = req;
+	else
+		ls_request_reply(req, 200, "application/json", LS_BYTES_STR("{}"));
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	static const struct ls_server_limits limits = { 65536, 4096, 16, 60 };
+	struct ls_err err;
+
+	(void)argc;
+	(void)argv;
+	(void)snprintf(where.sun_path, sizeof where.sun_path, "%s/http.sock", scratch_dir());
+	if (ls_loop_new(&loop, &err) != LS_OK ||
+		ls_server_new(loop, where.sun_path, &limits, came, NULL, &server, &err) != LS_OK)
+		abort();
+	return 0;
+}
+
+static void turn(void)
+{
+	(void)event_base_loop(ls_loop_base(loop), EVLOOP_NONBLOCK);
+}
+
+static void answer_held(void)
+{
+	while (held_count > 0)
+		ls_request_reply(held[--held_count], 200, "application/json", LS_BYTES_STR("[]"));
+}
+
+/* False when the server has closed. */
+static bool hear(int fd)
+{
+	char heard[16384];
+	ssize_t n = recv(fd, heard, sizeof heard, MSG_DONTWAIT);
+
+	return n != 0;
+}
+
+static void talk(int fd, const uint8_t *data, size_t size, size_t piece)
+{
+	bool open = true;
+
+	while (open && size > 0) {
+		size_t len = size < piece ? size : piece;
+		ssize_t n = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		turn();
+		open = hear(fd);
+		if (n <= 0)
+			break;
+		data += n;
+		size -= (size_t)n;
+	}
+	for (int i = 0; open && i < 4; i++) {
+		turn();
+		open = hear(fd);
+	}
+	answer_held();
+	(void)shutdown(fd, SHUT_WR);
+	for (int i = 0; open && i < ROUNDS_MAX; i++) {
+		turn();
+		answer_held();
+		open = hear(fd);
+	}
+	if (open) /* whoever has sent all and wants no more is not kept */
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&where, sizeof where) != 0)
+		abort();
+	if (size > 1)
+		talk(fd, data + 1, size - 1, data[0] ? data[0] * 16u : 65536);
+	(void)close(fd);
+	for (int i = 0; i < 4; i++)
+		turn();
+	answer_held();
+	turn();
+	return 0;
+}
