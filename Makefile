@@ -115,6 +115,7 @@ $(BUILD)/tests/nosync.so: tests/power/nosync.c
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -O1 -g -fPIC -shared -o $@ $<
+
 # What strikes at system calls.
 e2e-programs: $(BUILD)/tests/inject
 $(BUILD)/tests/inject: $(BUILD)/tests/crash/inject.o
