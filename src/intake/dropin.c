@@ -470,8 +470,8 @@ size_t ls_dropin_gather(struct ls_dropin *d, int64_t now_ms, struct ls_buf *out_
 /* What was judged goes; but what only bears a name that is not for us, or is a directory with
  * something in it, may be an operator's only copy: it is put aside under a name that is not looked
  * at. The file is moved before it is compared, so that what somebody writes at this instant under
- * the old name is not what goes. */
-static void remove_file(int dir_fd, const struct ls_part *part, bool keep)
+ * the old name is not what goes. False: the disk did not let it go. */
+static bool remove_file(int dir_fd, const struct ls_part *part, bool keep)
 {
 	LS_CLEANUP(ls_free_str)
 	char *aside = ls_format(
@@ -482,9 +482,9 @@ static void remove_file(int dir_fd, const struct ls_part *part, bool keep)
 	struct stat st;
 
 	if (renameat2(dir_fd, part->file_name, dir_fd, aside, RENAME_NOREPLACE) != 0)
-		return; /* gone, or still there: then it is offered again */
+		return errno == ENOENT;
 	if (fstatat(dir_fd, aside, &st, AT_SYMLINK_NOFOLLOW) != 0)
-		return;
+		return false;
 	seen = ls_seen_of(&st);
 	if (!ls_seen_same_content(&seen, &part->seen)) {
 		(void)renameat2(dir_fd, aside, dir_fd, part->file_name, RENAME_NOREPLACE);
@@ -493,19 +493,24 @@ static void remove_file(int dir_fd, const struct ls_part *part, bool keep)
 			(void)renameat2(dir_fd, aside, dir_fd, refused, RENAME_NOREPLACE);
 	} else if (!keep && unlinkat(dir_fd, aside, 0) != 0) {
 		(void)renameat2(dir_fd, aside, dir_fd, part->file_name, RENAME_NOREPLACE);
+		return false;
 	}
+	return true;
 }
 
 /* With the files that are to go, or without when they cannot be reached. The key before the
- * certificate: after a crash in between, the certificate alone is known to be in force, where a key
- * alone would be refused. */
+ * certificate, which alone is known to be in force, where a key alone would be refused. So what
+ * follows a file that stays, stays too, and is found and offered again. */
 static void consume(struct ls_dropin *d, struct ls_slot *slot, int dir_fd)
 {
+	bool goes = dir_fd >= 0;
+
 	for (int i = LS_HALF_COUNT; i-- > 0;) {
 		struct ls_part *part = &slot->parts[i];
 
-		if (part->there && !slot->live && dir_fd >= 0)
-			remove_file(dir_fd, part, slot->gathered || slot->component[0] == '?');
+		if (part->there && !slot->live && goes)
+			goes = remove_file(
+				dir_fd, part, slot->gathered || slot->component[0] == '?');
 		d->captured_open -= part->fd >= 0;
 		ls_part_clear(part);
 	}
