@@ -26,6 +26,7 @@
 #define TAKEN ".taken-"
 #define REFUSED ".refused-"
 #define NAMES_MAX 20000
+#define GATHER_PAUSE_MS 1000 /* a slow flood must not become a flood of small batches */
 
 struct ls_dropin {
 	char *incoming;
@@ -35,6 +36,7 @@ struct ls_dropin {
 	char **known; /* components, sorted; NULL: not said */
 	size_t known_count;
 	int captured_open;
+	int64_t strays_not_before_ms;
 };
 
 /* What a crash left on its way out comes back under its name: the record may not say what became of
@@ -437,7 +439,7 @@ bool ls_dropin_next(struct ls_dropin *d, int64_t now_ms, struct ls_dropin_offer 
 			continue;
 		if (!is_stray(d, slot) && offer(d, slot, now_ms, out))
 			return true;
-		if (!stray && is_stray(d, slot))
+		if (!stray && now_ms >= d->strays_not_before_ms && is_stray(d, slot))
 			stray = slot;
 	}
 	return stray && offer(d, stray, now_ms, out);
@@ -551,6 +553,7 @@ void ls_dropin_settle(struct ls_dropin *d, enum ls_dropin_verdict verdict, int64
 		settle(d, offered, verdict, dir_fd, now_ms);
 		return;
 	}
+	d->strays_not_before_ms = now_ms + GATHER_PAUSE_MS;
 	for (struct ls_slot *slot = d->slots.first; slot; slot = slot->next)
 		if (slot->gathered)
 			settle(d, slot, verdict, dir_fd, now_ms);
@@ -570,6 +573,8 @@ int64_t ls_dropin_wake_ms(const struct ls_dropin *d, int64_t now_ms)
 			at = slot->first_ms + d->settings.patience_ms;
 		if (at < slot->not_before_ms)
 			at = slot->not_before_ms;
+		if (at < d->strays_not_before_ms && is_stray(d, slot))
+			at = d->strays_not_before_ms;
 		if (slot->tried && at > now_ms + LOOK_AGAIN_MS && slot_captured(slot))
 			at = now_ms + LOOK_AGAIN_MS;
 		at = at > now_ms ? at - now_ms : 0;

@@ -108,7 +108,7 @@ reachable() { # by other users: bats' directories are root's own
 	write_many "$INCOMING" 5000 'some %d.txt'
 	cp "$T/proxy-key.pem" "$INCOMING/proxy_key.pem"
 	cp "$T/proxy-cert.pem" "$INCOMING/proxy_cert.pem"
-	ended=$((SECONDS + 30))
+	ended=$((SECONDS + 60))
 	until live_is proxy "$T/proxy-cert.pem" && emptied; do
 		[ $SECONDS -lt $ended ]
 		timeout 5 "$E2E_BUILD/lockstep" --root "$R" status >/dev/null || [ $? = 1 ]
@@ -279,15 +279,15 @@ odd_kinds() { # PATH: puts one thing after the other in its place, and waits unt
 	node_up
 	reachable
 	rude_stranger held hold "$socket" 1000
-	answered
+	wait_for answered $DEADLINE
 	rude_stranger begun hold "$socket" 1000 'GET /v1/status HTTP/1.1'
-	answered
+	wait_for answered $DEADLINE
 	rude roots hold "$socket" 1000
 	wait_for answered $DEADLINE
 	rude slow slow "$socket"
 	rude deaf deaf "$socket" 2000
 	rude_stranger hasty churn "$socket"
-	answered
+	wait_for answered $DEADLINE
 	lockstep --quiet cert renew cm --force
 	is_generation 2
 	well
