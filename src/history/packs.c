@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "history/pack.h"
+#include "history/walk.h"
 #include "sys/file.h"
 
 #define NAMES_MAX 1000000
@@ -72,20 +73,26 @@ static int list_one(const git_oid *oid, void *arg)
 	return 0;
 }
 
-enum ls_code ls_packs_objects(const struct ls_history *history, const char *idx_name, git_oid **out,
-	size_t *out_count, struct ls_err *err)
+enum ls_code ls_packs_objects_of(
+	git_odb *odb, const char *idx_name, git_oid **out, size_t *out_count, struct ls_err *err)
 {
 	LS_CLEANUP(listing_done) struct listing listing = { 0 };
-	LS_CLEANUP(ls_odb_free) git_odb *odb = NULL;
-	int rc;
+	int rc = git_odb_foreach(odb, list_one, &listing);
 
-	LS_TRY(ls_repo_one_pack(history, idx_name, &odb, err));
-	rc = git_odb_foreach(odb, list_one, &listing);
 	if (rc < 0)
 		return ls_repo_fail(err, rc, "list '%s'", idx_name);
 	*out_count = listing.count;
 	*out = LS_TAKE(listing.oids);
 	return LS_OK;
+}
+
+enum ls_code ls_packs_objects(const struct ls_history *history, const char *idx_name, git_oid **out,
+	size_t *out_count, struct ls_err *err)
+{
+	LS_CLEANUP(ls_odb_free) git_odb *odb = NULL;
+
+	LS_TRY(ls_repo_one_pack(history, idx_name, &odb, err));
+	return ls_packs_objects_of(odb, idx_name, out, out_count, err);
 }
 
 /* The process died, or the disk failed, between the two renames of accept or of a merge, or the two
@@ -130,15 +137,39 @@ static bool pack_has_commit(
 	return git_odb_read_header(&len, &type, odb, oid) == 0 && type == GIT_OBJECT_COMMIT;
 }
 
-enum ls_code ls_history_accept(struct ls_history *history, const struct ls_commit_id *id,
-	struct ls_bytes pack, struct ls_err *err)
+enum ls_code ls_packs_write(const struct ls_history *history, struct ls_bytes pack,
+	char **out_idx_name, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/objects/pack", history->path);
 	LS_CLEANUP(indexer_free) git_indexer *indexer = NULL;
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+	git_indexer_progress progress = { 0 };
+	int rc;
+
+	LS_TRY(ls_repo_dir(history, "objects/pack", &fd, err));
+	rc = git_indexer_new(&indexer, path, 0, NULL, NULL);
+	if (rc == 0)
+		rc = git_indexer_append(indexer, pack.data, pack.len, &progress);
+	if (rc == 0)
+		rc = git_indexer_commit(indexer, &progress);
+	if (rc < 0) {
+		enum ls_code code = ls_repo_fail(err, rc, "index a pack");
+
+		LS_IGNORE(ls_packs_clean_halves(
+			fd, NULL)); /* an index alone is damage to every verify */
+		return code;
+	}
+	/* The indexer synced index, pack and directory (seen with strace). */
+	*out_idx_name = ls_format("pack-%s.idx", git_indexer_name(indexer));
+	return LS_OK;
+}
+
+enum ls_code ls_history_accept(struct ls_history *history, const struct ls_commit_id *id,
+	struct ls_bytes pack, struct ls_err *err)
+{
 	LS_CLEANUP(ls_free_strv) char **before = NULL;
 	LS_CLEANUP(ls_free_str) char *idx_name = NULL;
 	LS_CLEANUP(ls_fd_close) int fd = -1;
-	git_indexer_progress progress = { 0 };
 	git_oid oid;
 	int rc;
 
@@ -147,27 +178,14 @@ enum ls_code ls_history_accept(struct ls_history *history, const struct ls_commi
 		return LS_WRAP(err, "commit %.12s", id->hex);
 	LS_TRY(ls_repo_dir(history, "objects/pack", &fd, err));
 	LS_TRY(ls_packs_list(fd, &before, err));
-	rc = git_indexer_new(&indexer, path, 0, NULL, NULL);
-	if (rc == 0)
-		rc = git_indexer_append(indexer, pack.data, pack.len, &progress);
-	if (rc == 0)
-		rc = git_indexer_commit(indexer, &progress);
-	if (rc < 0) {
-		enum ls_code code =
-			ls_repo_fail(err, rc, "accept the pack of commit %.12s", id->hex);
-
-		LS_IGNORE(ls_packs_clean_halves(
-			fd, NULL)); /* an index alone is damage to every verify */
-		return code;
-	}
-	idx_name = ls_format("pack-%s.idx", git_indexer_name(indexer));
+	if (ls_packs_write(history, pack, &idx_name, err) != LS_OK)
+		return LS_WRAP(err, "accept the pack of commit %.12s", id->hex);
 	if (!pack_has_commit(history, idx_name, &oid)) {
 		/* Whoever wrote this to the store must not make us drop a pack that we had. */
 		if (!ls_strv_has(before, idx_name))
 			LS_TRY(ls_packs_remove(history, fd, idx_name, err));
 		return LS_FAIL(err, LS_E_DAMAGED, "the pack does not hold commit %.12s", id->hex);
 	}
-	/* The indexer synced index, pack and directory (seen with strace). */
 	rc = git_odb_refresh(history->packs);
 	if (rc < 0)
 		return ls_repo_fail(err, rc, "reread the packs");
@@ -300,6 +318,57 @@ static enum ls_code clean_dir(
 	return LS_OK;
 }
 
+static bool note_lost(void *arg, const struct ls_walk_object *object, const struct ls_err *why,
+	struct ls_buf *bytes)
+{
+	bool *lost = arg;
+
+	(void)object;
+	(void)why;
+	(void)bytes;
+	*lost = true;
+	return false;
+}
+
+static bool lacks_objects(struct ls_history *history)
+{
+	struct ls_commit_id head = { "" };
+	enum ls_code code = ls_history_head(history, &head, NULL);
+	bool lost = code != LS_OK && code != LS_E_NOT_FOUND;
+	git_oid oid;
+
+	if (code == LS_OK && ls_repo_oid(&head, &oid, NULL) == LS_OK)
+		ls_walk(history, &oid, note_lost, &lost);
+	return lost;
+}
+
+/* A pack without its index is what a crash leaves of one that was to go, or what is left of one
+ * that is needed. It gets its index back if the history has holes. */
+static enum ls_code rescue_packs(struct ls_history *history, int fd, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+	int holes = -1;
+
+	LS_TRY(ls_dir_list(fd, NAMES_MAX, &names, err));
+	for (size_t i = 0; names && names[i]; i++) {
+		LS_CLEANUP(ls_free_str) char *idx = NULL;
+		LS_CLEANUP(ls_free_str) char *made = NULL;
+		LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
+
+		if (!ls_has_prefix(names[i], "pack-") || !ls_has_suffix(names[i], ".pack"))
+			continue;
+		idx = ls_format("%.*s.idx", (int)strlen(names[i]) - 5, names[i]);
+		if (ls_file_exists(fd, idx))
+			continue;
+		if (holes < 0)
+			holes = lacks_objects(history);
+		if (holes && ls_file_read(fd, names[i], LS_PACK_BYTES_MAX, &pack, NULL) == LS_OK)
+			LS_IGNORE(ls_packs_write(history, ls_buf_bytes(&pack), &made,
+				NULL)); /* what is not whole is of no use */
+	}
+	return LS_OK;
+}
+
 enum ls_code ls_history_clean(struct ls_history *history, struct ls_err *err)
 {
 	LS_CLEANUP(ls_fd_close) int top = -1, packs = -1;
@@ -309,6 +378,7 @@ enum ls_code ls_history_clean(struct ls_history *history, struct ls_err *err)
 	LS_TRY(clean_dir(top, "refs", is_lock, 8, err));
 	LS_TRY(clean_dir(top, "objects", is_temporary, 2, err));
 	LS_TRY(ls_repo_dir(history, "objects/pack", &packs, err));
+	LS_TRY(rescue_packs(history, packs, err));
 	LS_TRY(ls_packs_clean_halves(packs, err));
 	LS_TRY(ls_dir_sync(packs, err));
 	return ls_repo_reopen(history, err);

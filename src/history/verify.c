@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "history/commit.h"
+#include "history/packs.h"
 #include "history/repo.h"
 #include "pki/sha1.h"
 #include "sys/file.h"
@@ -236,7 +237,7 @@ static enum ls_code check_pack_file(int dir_fd, const char *name, struct ls_err 
 
 /* The daemon goes on working while another process verifies. A file that is gone since the listing
  * was merged, and its objects were read by the walk; an index is there shortly before its pack. */
-static enum ls_code check_while_in_use(int dir_fd, const char *name, struct ls_err *err)
+enum ls_code ls_packs_check(int dir_fd, const char *name, struct ls_err *err)
 {
 	enum ls_code code = check_pack_file(dir_fd, name, err);
 
@@ -249,19 +250,27 @@ static enum ls_code check_while_in_use(int dir_fd, const char *name, struct ls_e
 	return code;
 }
 
-static enum ls_code check_packs(struct ls_history *history, struct ls_err *err)
+bool ls_packs_checkable(const char *name)
 {
 	static const char *const kinds[] = { ".pack", ".idx", ".rev", ".bitmap", ".mtimes",
 		"multi-pack-index" };
+
+	for (size_t k = 0; k < LS_COUNT(kinds); k++)
+		if (ls_has_suffix(name, kinds[k]))
+			return name[0] != '.';
+	return false;
+}
+
+static enum ls_code check_packs(struct ls_history *history, struct ls_err *err)
+{
 	LS_CLEANUP(ls_free_strv) char **names = NULL;
 	LS_CLEANUP(ls_fd_close) int fd = -1;
 
 	LS_TRY(ls_repo_dir(history, "objects/pack", &fd, err));
 	LS_TRY(ls_dir_list(fd, PACKS_MAX, &names, err));
 	for (size_t i = 0; names && names[i]; i++)
-		for (size_t k = 0; k < LS_COUNT(kinds); k++)
-			if (ls_has_suffix(names[i], kinds[k]) && names[i][0] != '.')
-				LS_TRY(check_while_in_use(fd, names[i], err));
+		if (ls_packs_checkable(names[i]))
+			LS_TRY(ls_packs_check(fd, names[i], err));
 	return LS_OK;
 }
 

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "history/history.h"
+#include "history/repair.h"
 #include "pki/sha1.h"
+#include "sys/file.h"
 #include "tests/unit/sample.h"
 
 static struct sample sample;
@@ -898,6 +900,149 @@ START_TEST(cleaning_removes_remains_and_nothing_else)
 }
 END_TEST
 
+/* ---- getting lost objects back ---- */
+
+static void flip(const char *file, long at)
+{
+	LS_CLEANUP(ls_free_str) char *name = ls_format("%s/%s", path, file);
+	FILE *stream;
+	int byte;
+
+	ck_assert_int_eq(chmod(name, 0600), 0);
+	stream = fopen(name, "r+");
+	ck_assert_ptr_nonnull(stream);
+	ck_assert_int_eq(fseek(stream, at, SEEK_SET), 0);
+	byte = fgetc(stream);
+	ck_assert_int_eq(fseek(stream, at, SEEK_SET), 0);
+	ck_assert_int_ne(fputc(byte ^ 1, stream), EOF);
+	ck_assert_int_eq(fclose(stream), 0);
+}
+
+static off_t size_of(const char *file)
+{
+	LS_CLEANUP(ls_free_str) char *name = ls_format("%s/%s", path, file);
+	struct stat st;
+
+	ck_assert_int_eq(stat(name, &st), 0);
+	return st.st_size;
+}
+
+static char *newest_pack(void)
+{
+	LS_CLEANUP(ls_free_str) char *out = ls_format("%s/out", top);
+	LS_CLEANUP(ls_buf_done) struct ls_buf text = { 0 };
+
+	ck_assert(shell("ls -t objects/pack/*.pack | head -n 1"));
+	ck_ok(ls_file_read(AT_FDCWD, out, 4096, &text, &err));
+	text.data[text.len - 1] = '\0';
+	return ls_buf_take(&text);
+}
+
+/* Wherever the bit is: what is lost is told, comes back from the copy, and nothing else is lost. */
+START_TEST(a_flipped_bit_anywhere_is_repaired_from_a_copy)
+{
+	LS_CLEANUP(ls_free_str) char *copy = ls_format("%s/copy.git", top);
+	LS_CLEANUP(ls_free_str) char *pack = NULL;
+	LS_CLEANUP(ls_free_str) char *idx = NULL;
+	struct ls_copies copies = { .from = copy };
+	struct ls_commit_id root, head = chain(3, &root);
+	long lost = 0, harmless = 0;
+
+	pack = newest_pack();
+	idx = ls_format("%.*s.idx", (int)strlen(pack) - 5, pack);
+	ls_history_free(&history);
+	ck_assert(shell("cp -a . ../copy.git"));
+	for (long at = 0; at < size_of(pack) + size_of(idx); at += 157) {
+		LS_CLEANUP(ls_survey_done) struct ls_survey before = { 0 }, left = { 0 };
+		size_t restored;
+		int64_t count;
+
+		if (at < size_of(pack))
+			flip(pack, at);
+		else
+			flip(idx, at - size_of(pack));
+		ck_ok(ls_history_open(path, &history, &err));
+		ck_code(verify(&head, &root, &count), LS_E_DAMAGED);
+		ck_ok(ls_history_survey(history, &head, &before, &err));
+		ck_assert(before.lost_count > 0 || before.files);
+		lost += before.lost_count > 0;
+		harmless += before.lost_count == 0;
+		ck_ok(ls_history_repair(history, &head, &copies, &restored, &left, &err));
+		ck_assert_uint_eq(left.lost_count, 0);
+		ck_ok(verify(&head, &root, &count));
+		ck_assert_int_eq(count, 3);
+		ls_history_free(&history);
+		ck_assert(shell("rm -rf ./* && cp -a ../copy.git/. ."));
+	}
+	ck_assert_int_gt(lost, 0);
+	ck_assert_int_gt(harmless, 0);
+}
+END_TEST
+
+START_TEST(a_lost_object_is_named_and_only_its_own_content_is_taken)
+{
+	LS_CLEANUP(ls_survey_done) struct ls_survey survey = { 0 };
+	struct ls_commit_id root, head = chain(3, &root);
+	struct ls_bytes blobs[] = { LS_BYTES_STR("0\n"), LS_BYTES_STR("1\n") };
+	struct ls_copies copies = { .blobs = blobs, .blob_count = 1 };
+	size_t restored = 0, left = 0;
+
+	ck_assert(shell("mv objects/pack/*.pack .. && rm objects/pack/*.idx && "
+			"for p in ../*.pack; do git unpack-objects -q <$p; done && "
+			"o=$(echo 1 | git hash-object --stdin) && "
+			"rm -f objects/$(echo $o | cut -c1-2)/$(echo $o | cut -c3-)"));
+	reopen();
+	ck_ok(ls_history_survey(history, &head, &survey, &err));
+	ck_assert_uint_eq(survey.lost_count, 1);
+	ck_assert_str_eq(survey.lost[0].path, "format");
+	ck_assert_str_eq(survey.lost[0].kind, "blob");
+	ck_assert_int_eq(survey.lost[0].generation, 3);
+	ck_assert(survey.lost[0].missing);
+	ck_ok(ls_history_repairable(history, &head, &survey, &copies, &left, &err));
+	ck_assert_uint_eq(left, 1);
+	ck_ok(ls_history_repair(history, &head, &copies, &restored, &survey, &err));
+	ck_assert_uint_eq(restored, 0);
+	ck_assert_uint_eq(survey.lost_count, 1);
+	copies.blob_count = 2;
+	ck_ok(ls_history_repair(history, &head, &copies, &restored, &survey, &err));
+	ck_assert_uint_eq(restored, 1);
+	ck_assert_uint_eq(survey.lost_count, 0);
+	ck_assert(shell("git fsck --strict"));
+}
+END_TEST
+
+START_TEST(a_needed_pack_that_lost_its_index_gets_it_again_when_cleaning)
+{
+	struct ls_commit_id root, head = chain(3, &root);
+	int64_t count;
+
+	ck_assert(shell("rm objects/pack/*.idx"));
+	reopen();
+	ck_ok(ls_history_clean(history, &err));
+	ck_ok(verify(&head, &root, &count));
+	ck_assert_int_eq(count, 3);
+}
+END_TEST
+
+START_TEST(a_repository_without_its_frame_can_be_opened_again)
+{
+	static const char *const damages[] = { "rm HEAD", "echo x >HEAD", "rm config",
+		"printf '[broken' >config", "rm -r refs/tags objects/info", ":>HEAD; :>config" };
+	struct ls_commit_id root, head = chain(1, &root), found;
+	int64_t count;
+
+	for (size_t i = 0; i < LS_COUNT(damages); i++) {
+		ck_assert(shell(damages[i]));
+		ls_history_free(&history);
+		ck_ok(ls_history_mend_frame(path, &err));
+		ck_ok(ls_history_open(path, &history, &err));
+		ck_ok(ls_history_head(history, &found, &err));
+		ck_assert(ls_commit_equal(&found, &head));
+		ck_ok(verify(&head, &root, &count));
+	}
+}
+END_TEST
+
 START_TEST(an_operators_configuration_does_not_matter)
 {
 	struct ls_commit_id root;
@@ -925,5 +1070,8 @@ LS_TEST_MAIN_FIXTURE("history", setup, teardown, an_empty_history_has_no_head_an
 	a_missing_object_is_named_with_its_generation, tidying_keeps_every_object_and_few_packs,
 	tidying_leaves_big_packs_as_they_are, another_handle_survives_tidying,
 	a_handle_that_only_reads_lets_go_of_merged_packs, what_stock_git_leaves_is_no_hindrance,
-	a_packs_keep_file_is_respected, cleaning_removes_remains_and_nothing_else,
-	an_operators_configuration_does_not_matter)
+	a_flipped_bit_anywhere_is_repaired_from_a_copy,
+	a_lost_object_is_named_and_only_its_own_content_is_taken,
+	a_needed_pack_that_lost_its_index_gets_it_again_when_cleaning,
+	a_repository_without_its_frame_can_be_opened_again, a_packs_keep_file_is_respected,
+	cleaning_removes_remains_and_nothing_else, an_operators_configuration_does_not_matter)
