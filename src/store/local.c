@@ -1,5 +1,6 @@
 /* The local store: the record is a file, a transaction is its replacement under a lock (DESIGN 5).
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +71,7 @@ static enum ls_code local_read(
 	if (!json || !take_check(json)) {
 		LS_FAIL(err, LS_E_DAMAGED, "the store's record '%s/record.json' %s", l->path,
 			json ? "is not as it was written" : "is not JSON");
-		LS_HINT(err, "restore the file from a backup; the history in history.git is whole");
+		LS_HINT(err, "lockstep doctor names the command that mends it");
 		return LS_E_DAMAGED;
 	}
 	return ls_record_from_json(json, out, err);
@@ -337,4 +338,26 @@ enum ls_code ls_store_local_open(const char *path, struct ls_store **out, struct
 	LS_TRY(ls_dir_open(kek, &l->kek_fd, err));
 	*out = LS_TAKE(store);
 	return LS_OK;
+}
+
+enum ls_code ls_store_local_rebuild(const char *path, const struct ls_tip *tip, struct ls_err *err)
+{
+	LS_CLEANUP(ls_store_free) struct ls_store *store = NULL;
+	struct ls_store_view view = { .tip = *tip };
+	LS_CLEANUP(ls_fd_close) int lock_fd = -1;
+	char stamp[LS_TIME_TEXT_SIZE];
+	struct local *l;
+
+	LS_TRY(ls_store_local_open(path, &store, err));
+	l = local_of(store);
+	LS_TRY(lock(l, &lock_fd, err));
+	ls_time_stamp(ls_now_ms(), stamp);
+	if (ls_file_exists(l->dir_fd, "record.json")) {
+		LS_CLEANUP(ls_free_str) char *aside = ls_format("record.json.%s", stamp);
+
+		/* A link: there is a record at every instant. */
+		if (linkat(l->dir_fd, "record.json", l->dir_fd, aside, 0) != 0)
+			return LS_FAIL_ERRNO(err, "keep the old record as '%s'", aside);
+	}
+	return save(l, &view, err);
 }

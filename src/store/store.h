@@ -188,6 +188,11 @@ struct ls_store_trust {
  * is made 0700. */
 LS_CHECK enum ls_code ls_store_local_open(
 	const char *path, struct ls_store **out, struct ls_err *err);
+/* For a local store whose record is lost, damaged or older than the history: an idle one with this
+ * tip. The one that is there is kept as record.json.<time>. Under the daemon's lock; what `tip`
+ * names must have been judged. */
+LS_CHECK enum ls_code ls_store_local_rebuild(
+	const char *path, const struct ls_tip *tip, struct ls_err *err);
 
 struct ls_etcd_settings;
 /* A store in etcd, under /lockstep/<cluster_id>/; `node` signs what this handle moves. What is

@@ -601,13 +601,39 @@ START_TEST(a_death_at_any_call_leaves_the_old_record_or_the_new)
 }
 END_TEST
 
+START_TEST(a_lost_record_is_made_anew_and_the_old_one_kept)
+{
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+	struct ls_tip tip = { .commit = "0123456789012345678901234567890123456789",
+		.generation = 7,
+		.dir_commit = "0123456789012345678901234567890123456789",
+		.dir_generation = 7 };
+	size_t kept = 0;
+
+	ck_ok(ls_dir_open(dir, &fd, &err));
+	ck_ok(ls_file_create(fd, "record.json", LS_BYTES_STR("{}"), 0600, (gid_t)-1, &err));
+	ck_code(ls_store_read(store, &view, &err), LS_E_DAMAGED);
+	ck_ok(ls_store_local_rebuild(dir, &tip, &err));
+	ck_ok(ls_store_read(store, &view, &err));
+	ck_assert_int_eq(view.tip.generation, 7);
+	ck_assert_str_eq(view.tip.dir_commit, tip.commit);
+	ck_assert_ptr_null(view.rotation);
+	ck_ok(ls_dir_list(fd, 100, &names, &err));
+	for (size_t i = 0; i < ls_strv_count(names); i++)
+		kept += ls_has_prefix(names[i], "record.json.2");
+	ck_assert_uint_eq(kept, 1);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const all[] = { it_begins_empty, a_whole_rotation_is_seen_by_every_handle,
 		one_rotation_at_a_time, begin_compares_the_tip, votes_are_created_once_and_in_time,
 		moves_of_the_wrong_phase_change_nothing, going_back_is_a_generation_of_its_own,
 		packs_live_as_long_as_somebody_needs_them, wraps_are_kept_by_epoch_and_node };
-	const TTest *const local[] = { a_damaged_record_is_noticed, files_are_for_the_owner_alone,
+	const TTest *const local[] = { a_damaged_record_is_noticed,
+		a_lost_record_is_made_anew_and_the_old_one_kept, files_are_for_the_owner_alone,
 		two_processes_lose_none_of_their_votes,
 		a_call_that_fails_leaves_the_old_record_or_the_new,
 		a_death_at_any_call_leaves_the_old_record_or_the_new };
