@@ -1,8 +1,10 @@
 #include "daemon/agent.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "pki/key.h"
@@ -24,6 +26,7 @@ static void free_contents(struct ls_agent *a)
 	ls_store_free(&a->store);
 	ls_history_free(&a->history);
 	ls_services_done(&a->services);
+	ls_free_strv(&a->faults);
 	ls_keyring_done(&a->keyring);
 	ls_identity_done(&a->identity);
 	ls_fd_close(&a->lock_fd);
@@ -49,7 +52,8 @@ enum ls_code ls_agent_not_initialised(const struct ls_paths *paths, struct ls_er
 	if (access(node, F_OK) == 0 && access(running, F_OK) != 0) {
 		LS_FAIL(err, LS_E_DAMAGED, "'%s/record.json' is missing, but '%s' is a node",
 			paths->store, paths->lib);
-		LS_HINT(err, "restore the file from a backup; the live files stay as they are");
+		LS_HINT(err, "lockstep doctor names the command that mends it; the live files stay "
+			     "as they are");
 		return LS_E_DAMAGED;
 	}
 	LS_FAIL(err, LS_E_NOT_FOUND, "this node is not initialised: '%s' holds no state",
@@ -145,9 +149,67 @@ enum ls_code ls_agent_reload_config(struct ls_agent *a, struct ls_err *err)
 	LS_TRY(ls_services_load(&a->paths, a->tip.fqdn, &services, err));
 	a->config = config;
 	ls_services_done(&a->services);
+	ls_free_strv(&a->faults);
 	a->services = services;
 	services = (struct ls_services){ 0 };
 	return LS_OK;
+}
+
+/* Never wider than a template may say. */
+static mode_t mode_of(const struct ls_agent *a, const char *component, const char *suffix,
+	mode_t most, gid_t *out_group)
+{
+	LS_CLEANUP(ls_free_str)
+	char *path = ls_format("%s/..data/%s%s", a->paths.certs, component, suffix);
+	struct stat st;
+
+	if (lstat(path, &st) != 0)
+		return most;
+	*out_group = st.st_gid;
+	return st.st_mode & most;
+}
+
+/* Without its template nobody knows who reads a component's files; taking the group away from a
+ * service would be worse than leaving what is there. */
+static void assume_live(struct ls_agent *a, const char *component)
+{
+	gid_t gid = 0;
+	mode_t cert = mode_of(a, component, "_cert.pem", 0644, &gid);
+	mode_t key = mode_of(a, component, "_key.pem", 0640, &gid);
+	struct group group, *found = NULL;
+	char buf[16384];
+
+	(void)getgrgid_r(gid, &group, buf, sizeof buf, &found); /* none: the group is left alone */
+	ls_services_assume(&a->services, component, cert, key, found ? found->gr_name : NULL);
+}
+
+enum ls_code ls_agent_load_services(struct ls_agent *a, struct ls_err *err)
+{
+	LS_TRY(ls_services_load_some(&a->paths, a->tip.fqdn, &a->services, &a->faults, err));
+	for (size_t i = 0; a->faults && i < a->tip.component_count; i++)
+		assume_live(a, a->tip.components[i].name);
+	return LS_OK;
+}
+
+bool ls_agent_record_is_older(
+	struct ls_history *history, const struct ls_tip *tip, struct ls_generation *out_head)
+{
+	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
+	struct ls_commit_id head = { "" }, same = { "" };
+
+	if (!tip->commit[0] || ls_history_head(history, &head, NULL) != LS_OK ||
+		strcmp(head.hex, tip->commit) == 0 ||
+		ls_history_read(history, &head, &about, NULL) != LS_OK ||
+		about.generation <= tip->generation ||
+		ls_history_find(history, &head, tip->generation, &same, NULL) != LS_OK ||
+		strcmp(same.hex, tip->commit) != 0 ||
+		ls_history_judge(history, &head, NULL, NULL) != LS_OK)
+		return false;
+	if (out_head) {
+		*out_head = about;
+		about = (struct ls_generation){ 0 };
+	}
+	return true;
 }
 
 static enum ls_code open_parts(struct ls_agent *a, bool writer, struct ls_err *err)
@@ -167,7 +229,8 @@ static enum ls_code open_parts(struct ls_agent *a, bool writer, struct ls_err *e
 		LS_TRY(ls_history_clean(a->history, err));
 	LS_TRY(ls_live_open(a->paths.certs, &a->live, err));
 	LS_TRY(ls_agent_refresh(a, err));
-	return ls_agent_reload_config(a, err);
+	LS_TRY(ls_config_load(a->paths.config, &a->config, err));
+	return ls_agent_load_services(a, err);
 }
 
 enum ls_code ls_agent_open(const char *root, const char *config_path, bool writer,

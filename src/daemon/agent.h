@@ -47,6 +47,8 @@ struct ls_agent {
 	struct ls_identity identity;
 	struct ls_keyring keyring;
 	struct ls_services services;
+	char **faults; /* templates that could not be read when it was opened: then nothing that
+			  needs them is done. NULL: none */
 	struct ls_history *history;
 	struct ls_store *store;
 	struct ls_live *live;
@@ -69,6 +71,13 @@ struct ls_agent {
 bool ls_agent_initialised(const struct ls_paths *paths);
 /* Why it is not: LS_E_NOT_FOUND with a hint, LS_E_DAMAGED when it was once, LS_E_IO on EACCES. */
 enum ls_code ls_agent_not_initialised(const struct ls_paths *paths, struct ls_err *err);
+/* Templates as far as they can be read; what of them cannot is in `faults`, and the components that
+ * it may be about keep the modes and groups that their live files have. */
+LS_CHECK enum ls_code ls_agent_load_services(struct ls_agent *agent, struct ls_err *err);
+/* Whether main is a decided generation that follows the one that the record names: the record is
+ * then an older one, such as from a backup. *out_head may be NULL. */
+bool ls_agent_record_is_older(
+	struct ls_history *history, const struct ls_tip *tip, struct ls_generation *out_head);
 /* LS_E_NOT_FOUND with a hint: not initialised. LS_E_CONFLICT: another writer is at work. LS_E_IO on
  * EACCES names the path. The root and config of `paths` are copied. */
 LS_CHECK enum ls_code ls_agent_open(const char *root, const char *config_path, bool writer,
@@ -77,7 +86,8 @@ void ls_agent_free(struct ls_agent **agent);
 
 /* Loads the state of the store's tip if it moved. */
 LS_CHECK enum ls_code ls_agent_refresh(struct ls_agent *agent, struct ls_err *err);
-/* Templates and configuration anew; on failure the old ones stay. */
+/* Templates and configuration anew; on failure the old ones stay. On success there are no faults
+ * any more. */
 LS_CHECK enum ls_code ls_agent_reload_config(struct ls_agent *agent, struct ls_err *err);
 /* The keys that this node can open: wraps of the store, opened with the identity. */
 LS_CHECK enum ls_code ls_agent_load_keyring(struct ls_agent *agent, struct ls_err *err);
@@ -96,8 +106,9 @@ struct ls_author {
  * the present generation. */
 LS_CHECK enum ls_code ls_agent_change(struct ls_agent *agent, struct ls_candidate *candidate,
 	const struct ls_author *author, int64_t *out_generation, struct ls_err *err);
-/* Does all steps that can be done now: finishes what a crash left, repairs ref and link, tidies.
- * *out_wait_s: when to look again (INT64_MAX: not by time). */
+/* LS_E_IO while there are faults, LS_E_DAMAGED while the record is an older one. Does all steps
+ * that can be done now: finishes what a crash left, repairs ref and link, tidies. *out_wait_s: when
+ * to look again (INT64_MAX: not by time). */
 LS_CHECK enum ls_code ls_agent_reconcile(
 	struct ls_agent *agent, int64_t *out_wait_s, struct ls_err *err);
 

@@ -67,7 +67,8 @@ struct ls_daemon {
 	int64_t reconcile_ms;
 	int64_t watchdog_ms;
 	int64_t rejected_keep_days;
-	bool ready; /* initialised and opened */
+	bool ready;   /* initialised and opened */
+	bool limited; /* opened without all templates: it heals and answers, and changes nothing */
 	bool opening;
 	bool reread;                /* SIGHUP came before it was opened */
 	_Atomic bool rotating;      /* the writer is between begin and close */

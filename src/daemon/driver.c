@@ -151,11 +151,13 @@ static enum ls_code gather(struct ls_agent *a, const struct ls_store_view *view,
 
 	*f = (struct ls_rotation_facts){ .now_s = ls_now_s() };
 	gather_record(a, view, f);
+	/* A link or a ref that is damaged is one that is not there yet: both are derived from the
+	 * record. */
 	code = ls_live_current(a->live, current, err);
-	if (code != LS_OK && code != LS_E_NOT_FOUND)
+	if (code != LS_OK && code != LS_E_NOT_FOUND && code != LS_E_DAMAGED)
 		return code;
 	code = ls_history_head(a->history, &head, err);
-	if (code != LS_OK && code != LS_E_NOT_FOUND)
+	if (code != LS_OK && code != LS_E_NOT_FOUND && code != LS_E_DAMAGED)
 		return code;
 	target_dir(view, wanted);
 	f->live = strcmp(current, wanted) == 0;
@@ -222,8 +224,40 @@ static enum ls_code drive(
 	return LS_FAIL(err, LS_E_FAILED, "the rotation makes no progress");
 }
 
+/* Every step that stages needs to know the modes of all files, and every one that ends a rotation
+ * whom to tell. */
+static enum ls_code refuse_faults(const struct ls_agent *a, struct ls_err *err)
+{
+	if (!a->faults)
+		return LS_OK;
+	LS_FAIL(err, LS_E_IO, "no change is made while a template cannot be read: %s",
+		a->faults[0]);
+	LS_HINT(err, "mend the file, then reload lockstepd (SIGHUP); lockstep doctor shows it");
+	return LS_E_IO;
+}
+
+/* Main moves only after the record did. To follow the record would quietly take back generations
+ * that were in force. */
+static enum ls_code refuse_older_record(struct ls_agent *a, struct ls_err *err)
+{
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
+	LS_CLEANUP(ls_generation_done) struct ls_generation head = { 0 };
+
+	LS_TRY(ls_store_read(a->store, &view, err));
+	if (!ls_agent_record_is_older(a->history, &view.tip, &head))
+		return LS_OK;
+	LS_FAIL(err, LS_E_DAMAGED,
+		"the store's record names generation %lld, but the history is at generation %lld: "
+		"the record is an older one",
+		(long long)view.tip.generation, (long long)head.generation);
+	LS_HINT(err, "lockstep doctor names the command that mends it");
+	return LS_E_DAMAGED;
+}
+
 enum ls_code ls_agent_reconcile(struct ls_agent *a, int64_t *out_wait_s, struct ls_err *err)
 {
+	LS_TRY(refuse_faults(a, err));
+	LS_TRY(refuse_older_record(a, err));
 	if (ls_now_s() >= a->tidy_again_at_s)
 		a->tidied = false;
 	LS_TRY(drive(a, NULL, out_wait_s, err));

@@ -30,7 +30,8 @@ struct open_job {
 	struct ls_err err;
 	enum ls_code code;
 	int64_t wait_s;
-	char *ended; /* how a rotation ended that nobody here waits for; NULL: none did */
+	bool limited; /* see daemon.h */
+	char *ended;  /* how a rotation ended that nobody here waits for; NULL: none did */
 	enum ls_event ended_event;
 };
 
@@ -90,6 +91,21 @@ static enum ls_code present_plan(
 	return ls_live_plan_new(&a->tip, &a->services, &a->keyring, dir, out, warning, err);
 }
 
+/* While a template cannot be read nothing was reconciled: a plan is only made when the live
+ * directory is the one that the record wants, or there is none. */
+static enum ls_code limited_plan(struct ls_agent *a, struct ls_live_plan **out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
+	char current[LS_LIVE_DIR_SIZE], wanted[LS_LIVE_DIR_SIZE];
+
+	LS_TRY(ls_store_read(a->store, &view, err));
+	ls_live_dir_name(view.tip.dir_generation, view.tip.dir_commit, wanted);
+	if (view.rotation ||
+		(ls_live_current(a->live, current, NULL) == LS_OK && strcmp(current, wanted) != 0))
+		return LS_OK;
+	return ls_live_plan_new(&a->tip, &a->services, &a->keyring, wanted, out, NULL, err);
+}
+
 static enum ls_code open_all(struct open_job *job)
 {
 	struct ls_daemon *d = job->d;
@@ -97,10 +113,14 @@ static enum ls_code open_all(struct open_job *job)
 
 	LS_TRY(ls_agent_open(root, config, true, &job->agent, &job->err));
 	job->agent->generate = ls_daemon_generate;
-	LS_TRY(reconcile(job, job->agent));
+	job->limited = job->agent->faults != NULL;
+	if (!job->limited)
+		LS_TRY(reconcile(job, job->agent));
 	LS_TRY(ls_dir_make(d->paths.incoming, 0700, &job->err)); /* a restored node has none */
 	LS_TRY(ls_agent_open(root, config, false, &job->reader, &job->err));
 	LS_TRY(ls_live_open(d->paths.certs, &job->live, &job->err));
+	if (job->limited)
+		return limited_plan(job->agent, &job->plan, &job->err);
 	return present_plan(job->agent, &job->plan, NULL, &job->err);
 }
 
@@ -197,6 +217,25 @@ static void open_failed(struct ls_daemon *d, struct open_job *job)
 	ls_source_arm(d->retry_timer, busy ? RETRY_BUSY_MS : RETRY_MS);
 }
 
+/* The agent is the writer's as soon as the first job is posted: before that. */
+static void say_ready(struct ls_daemon *d)
+{
+	const struct ls_agent *a = d->agent;
+	LS_CLEANUP(ls_free_str) char *status = NULL;
+
+	ls_log(d, LOG_NOTICE, LS_EVENT_READY, NULL, "node %s of cluster %s is ready",
+		a->identity.node, a->identity.cluster);
+	for (size_t i = 0; i < ls_strv_count(a->faults); i++)
+		ls_log(d, LOG_ERR, LS_EVENT_STUCK, NULL,
+			"a template cannot be read: %s; live files are healed, no change is made",
+			a->faults[i]);
+	if (d->limited)
+		d->stuck = ls_strdup(a->faults[0]);
+	status = d->limited ? ls_format("READY=1\nSTATUS=no change is made: %s", a->faults[0])
+			    : ls_strdup("READY=1\nSTATUS=ready");
+	ls_systemd_notify(status);
+}
+
 static void open_done(void *arg)
 {
 	struct open_job *job = arg;
@@ -221,12 +260,11 @@ static void open_done(void *arg)
 	settings = dropin_settings(d->agent);
 	take_config(d, &d->agent->config, &settings);
 	d->ready = true;
-	ls_log(d, LOG_NOTICE, LS_EVENT_READY, NULL, "node %s of cluster %s is ready",
-		d->agent->identity.node, d->agent->identity.cluster);
+	d->limited = job->limited;
+	say_ready(d);
 	say_unlocked(d);
 	log_ended(d, job);
 	open_job_free(job);
-	ls_systemd_notify("READY=1\nSTATUS=ready");
 	ls_daemon_look(d);
 	if (ls_watch_mode(d->watch) == LS_WATCH_POLL)
 		ls_log(d, LOG_WARNING, LS_EVENT_WATCH, NULL, "files are watched by timer only: %s",
@@ -234,7 +272,7 @@ static void open_done(void *arg)
 	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
 	if (d->reread) /* asked for while the old files were being read */
 		ls_daemon_reload(d);
-	else
+	else if (!d->limited)
 		adopt_templates(d);
 }
 
@@ -329,9 +367,12 @@ static void reload_work(void *arg)
 	struct ls_agent *a = job->d->agent;
 	LS_CLEANUP(ls_live_plan_free) struct ls_live_plan *plan = NULL;
 
+	bool limited = a->faults != NULL;
+
 	job->code = ls_agent_reload_config(a, &job->err);
 	if (job->code == LS_OK) /* file modes may have changed */
-		job->code = present_plan(a, &plan, NULL, &job->err);
+		job->code = limited ? limited_plan(a, &plan, &job->err)
+				    : present_plan(a, &plan, NULL, &job->err);
 	if (job->code != LS_OK)
 		return;
 	job->config = a->config;
@@ -354,16 +395,27 @@ static void reload_done(void *arg)
 		atomic_store(&d->reader_stale, true);
 		take_config(d, &job->config, &job->settings);
 		ls_log(d, LOG_NOTICE, LS_EVENT_RELOAD, NULL, "configuration and templates reread");
-		adopt_templates(d);
-		ls_source_arm(d->reconcile_timer, d->reconcile_ms);
-	} else {
-		ls_log(d, LOG_ERR, LS_EVENT_RELOAD, NULL,
-			"the old configuration stays in force: %s", job->err.text);
+		if (d->limited) {
+			free(d->stuck);
+			d->stuck = NULL;
+		}
+		d->limited = false;
+		adopt_templates(d); /* which also reconciles */
+	} else if (!d->limited || strcmp(d->stuck, job->err.text) != 0) {
+		ls_log(d, LOG_ERR, LS_EVENT_RELOAD, NULL, "%s: %s",
+			d->limited ? "no change is made" : "the old configuration stays in force",
+			job->err.text);
 	}
-	status = job->code == LS_OK
-			 ? ls_strdup("READY=1\nSTATUS=ready")
-			 : ls_format("READY=1\nSTATUS=the old configuration stays in force: %s",
-				   job->err.text);
+	if (d->limited) {
+		free(d->stuck);
+		d->stuck = ls_strdup(job->err.text);
+	}
+	status = job->code == LS_OK ? ls_strdup("READY=1\nSTATUS=ready")
+				    : ls_format("READY=1\nSTATUS=%s: %s",
+					      d->limited ? "no change is made"
+							 : "the old configuration stays in force",
+					      job->err.text);
+	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
 	ls_systemd_notify(status);
 	free(job);
 	ls_daemon_look(d);
@@ -423,6 +475,10 @@ void ls_daemon_reconcile(struct ls_daemon *d)
 	if (ls_watch_rearm(d->watch)) {
 		ls_daemon_listen(d);
 		ls_daemon_look(d);
+	}
+	if (d->limited) { /* perhaps the template was mended */
+		ls_daemon_reload(d);
+		return;
 	}
 	if (ls_worker_pending(d->writer) >
 		0) { /* a change is at it: it does all that is to be done */

@@ -198,6 +198,9 @@ static enum ls_code status_once(struct ls_agent *a, const struct ls_view_about *
 	LS_TRY(ls_agent_refresh(a, err));
 	LS_TRY(ls_store_read(a->store, &view, err));
 	problems = strv_json(about->problems);
+	for (size_t i = 0; i < ls_strv_count(a->faults); i++)
+		if (!ls_strv_has(about->problems, a->faults[i]))
+			problem(problems, "%s", a->faults[i]);
 	components = json_array();
 	nodes = json_array();
 	for (size_t i = 0; i < a->tip.component_count; i++)

@@ -407,7 +407,7 @@ static bool is_template(const char *name)
 
 /* `seen` collects file names: a name of an earlier directory hides the one here, whatever it
  * holds. A component of an earlier directory hides one here under another file name too. */
-static enum ls_code load_dir(const char *dir, const char *fqdn, char ***seen,
+static enum ls_code load_dir(const char *dir, const char *fqdn, char ***seen, char ***faults,
 	struct ls_services *out, struct ls_err *err)
 {
 	LS_CLEANUP(ls_services_done) struct ls_services here = { 0 };
@@ -423,17 +423,26 @@ static enum ls_code load_dir(const char *dir, const char *fqdn, char ***seen,
 	for (size_t i = 0; i < ls_strv_count(names); i++) {
 		LS_CLEANUP(service_done) struct ls_service service = { 0 };
 		const struct ls_service *twin;
+		struct ls_err why = { 0 };
 
 		if (!is_template(names[i]) || ls_strv_has(*seen, names[i]))
 			continue;
 		ls_strv_add(seen, names[i]);
-		LS_TRY(read_template(dir_fd, dir, names[i], fqdn, &service, err));
-		twin = ls_services_find(&here, service.component);
+		rc = read_template(dir_fd, dir, names[i], fqdn, &service, &why);
+		twin = rc == LS_OK ? ls_services_find(&here, service.component) : NULL;
 		if (twin)
-			return LS_FAIL(err, LS_E_REFUSED,
+			rc = LS_FAIL(&why, LS_E_REFUSED,
 				"%s: a second template for component '%s', the first is '%s'",
 				service.path, service.component, twin->path);
-		insert(&here, &service);
+		if (rc == LS_OK) {
+			insert(&here, &service);
+		} else if (faults) {
+			ls_strv_add(faults, why.text);
+		} else {
+			if (err)
+				*err = why;
+			return rc;
+		}
 	}
 	for (size_t i = 0; i < here.count; i++)
 		if (!ls_services_find(out, here.items[i].component))
@@ -441,17 +450,47 @@ static enum ls_code load_dir(const char *dir, const char *fqdn, char ***seen,
 	return LS_OK;
 }
 
-enum ls_code ls_services_load(
-	const struct ls_paths *paths, const char *fqdn, struct ls_services *out, struct ls_err *err)
+static enum ls_code load(const struct ls_paths *paths, const char *fqdn, struct ls_services *out,
+	char ***faults, struct ls_err *err)
 {
 	LS_CLEANUP(ls_services_done) struct ls_services services = { 0 };
 	LS_CLEANUP(ls_free_strv) char **seen = NULL;
 
-	for (size_t i = 0; paths->templates[i]; i++)
-		LS_TRY(load_dir(paths->templates[i], fqdn, &seen, &services, err));
+	for (size_t i = 0; paths->templates[i] && !(faults && *faults); i++)
+		LS_TRY(load_dir(paths->templates[i], fqdn, &seen, faults, &services, err));
 	*out = services;
 	services = (struct ls_services){ 0 };
 	return LS_OK;
+}
+
+enum ls_code ls_services_load(
+	const struct ls_paths *paths, const char *fqdn, struct ls_services *out, struct ls_err *err)
+{
+	return load(paths, fqdn, out, NULL, err);
+}
+
+enum ls_code ls_services_load_some(const struct ls_paths *paths, const char *fqdn,
+	struct ls_services *out, char ***out_faults, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_strv) char **faults = NULL;
+
+	LS_TRY(load(paths, fqdn, out, &faults, err));
+	*out_faults = LS_TAKE(faults);
+	return LS_OK;
+}
+
+void ls_services_assume(struct ls_services *services, const char *component, mode_t cert_mode,
+	mode_t key_mode, const char *group)
+{
+	LS_CLEANUP(service_done)
+	struct ls_service service = { .cert_mode = cert_mode, .key_mode = key_mode };
+
+	if (ls_services_find(services, component))
+		return;
+	(void)snprintf(service.component, sizeof service.component, "%s", component);
+	service.path = ls_strdup("");
+	service.group = group ? ls_strdup(group) : NULL;
+	insert(services, &service);
 }
 
 const struct ls_service *ls_services_find(const struct ls_services *services, const char *component)

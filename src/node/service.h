@@ -70,6 +70,15 @@ void ls_services_done(struct ls_services *services);
  * with NULL such a name is left out. */
 LS_CHECK enum ls_code ls_services_load(const struct ls_paths *paths, const char *fqdn,
 	struct ls_services *out, struct ls_err *err);
+/* The same, but a template that cannot be read or is refused is left out and named in *out_faults
+ * ("PATH:LINE: what", NULL-ended, NULL when there is none). It may stand for any component, so what
+ * directories behind it hold is left out too. */
+LS_CHECK enum ls_code ls_services_load_some(const struct ls_paths *paths, const char *fqdn,
+	struct ls_services *out, char ***out_faults, struct ls_err *err);
+/* Adds what is assumed of a component whose template is not known: no commands, no endpoints.
+ * `group` may be NULL. Nothing is done where there is one. */
+void ls_services_assume(struct ls_services *services, const char *component, mode_t cert_mode,
+	mode_t key_mode, const char *group);
 const struct ls_service *ls_services_find(
 	const struct ls_services *services, const char *component);
 

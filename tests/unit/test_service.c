@@ -220,9 +220,35 @@ START_TEST(names_whose_files_would_collide_are_refused)
 }
 END_TEST
 
+/* It may stand for any component: what it could hide is not taken for that component's. */
+START_TEST(a_faulty_template_is_left_out_with_what_it_may_hide)
+{
+	LS_CLEANUP(ls_free_strv) char **faults = NULL;
+	const struct ls_service *s;
+
+	put(0, "a.conf", "component = \"proxy\";\nnonsense\n");
+	put(0, "b.conf",
+		"component = \"api\"; subject = { CN = \"x\"; }; san = ( \"DNS:x\" );"
+		"key = \"ed25519\"; days = 3; eku = ( \"serverAuth\" );");
+	put(1, "proxy.conf", whole);
+	ck_ok(ls_services_load_some(&paths, "prod.example.com", &services, &faults, &err));
+	ck_assert_uint_eq(ls_strv_count(faults), 1);
+	ck_assert_ptr_nonnull(strstr(faults[0], "a.conf:"));
+	ck_assert_ptr_nonnull(ls_services_find(&services, "api"));
+	ck_assert_ptr_null(ls_services_find(&services, "proxy"));
+	ls_services_assume(&services, "proxy", 0640, 0600, "daemon");
+	ls_services_assume(&services, "api", 0600, 0600, "daemon");
+	s = ls_services_find(&services, "proxy");
+	ck_assert_uint_eq(s->key_mode, 0600);
+	ck_assert_str_eq(s->group, "daemon");
+	ck_assert_uint_eq(ls_services_find(&services, "api")->cert_mode, 0644);
+}
+END_TEST
+
 LS_TEST_MAIN_FIXTURE("service", setup, teardown, everything_that_is_written_is_read,
 	what_is_left_out_has_the_safe_default,
 	an_earlier_directory_shadows_by_file_name_and_by_component,
 	a_second_template_in_one_directory_is_refused_naming_both,
 	missing_directories_and_editors_remains_are_passed_over, file_modes_never_widen,
-	commands_and_targets_are_checked, names_whose_files_would_collide_are_refused)
+	commands_and_targets_are_checked, names_whose_files_would_collide_are_refused,
+	a_faulty_template_is_left_out_with_what_it_may_hide)
