@@ -54,6 +54,7 @@ _lockstep_value()
 {
 	case $1 in
 	--root | --from) _lockstep_dirs ;;
+	--mend) _lockstep_words "objects record identity" ;;
 	--config | --cert | --key | --chain | --passphrase-file | --to) _lockstep_files ;;
 	--out) _lockstep_files ;;
 	-o | --output) _lockstep_words "text json" ;;
@@ -74,7 +75,7 @@ _lockstep_split()
 		option=
 		case $word in
 		--root | --config | --from | --cert | --key | --chain | --passphrase-file | --to | --out | -o | --output | \
-			--policy | --timeout | --cluster | --fqdn | --node | -n)
+			--mend | --policy | --timeout | --cluster | --fqdn | --node | -n)
 			# bash takes --root=DIR apart at the '='
 			[[ ${COMP_WORDS[i + 1]} == "=" ]] && ((i + 1 < COMP_CWORD)) && ((i++))
 			if ((i + 1 >= COMP_CWORD)); then
@@ -105,6 +106,7 @@ _lockstep_options()
 	history*) options+=" -n" ;;
 	rollback*) options+=" --dry-run" ;;
 	"seal export") options+=" --to" ;;
+	doctor*) options+=" --mend --from" ;;
 	esac
 	_lockstep_words "$options"
 }
@@ -114,7 +116,7 @@ _lockstep_verbs()
 	local count=${#words[@]}
 
 	case "$count ${words[*]:0:2}" in
-	0*) _lockstep_words "init status cert history rollback seal" ;;
+	0*) _lockstep_words "init status cert history rollback seal doctor" ;;
 	"1 cert") _lockstep_words "list show set renew csr" ;;
 	"1 seal") _lockstep_words "rotate forget export" ;;
 	"1 history") _lockstep_words "show verify $(_lockstep_components)" ;;

@@ -62,6 +62,18 @@ static const struct ls_cli_verb verbs[] = {
 		ls_cli_seal_forget },
 	{ "seal", "export", "--to CERT", "prints the sealing keys, sealed to an escrow certificate",
 		NULL, ls_cli_seal_export },
+	{ "doctor", NULL, "[--mend CHECK [--from DIR]]",
+		"shows what is wrong here and the command that mends it",
+		"Looks at the files itself, so it works without the daemon and where the daemon "
+		"cannot start.\n"
+		"Exit 0 only if all is well. --mend does what no other command can (doctor names "
+		"it "
+		"where it\n"
+		"is needed): objects, record, identity; the daemon must be stopped. --from is a "
+		"copy "
+		"of\n"
+		"history.git to take lost objects from.",
+		ls_cli_doctor },
 };
 
 static void list_verbs(FILE *to)

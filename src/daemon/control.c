@@ -8,6 +8,7 @@
 
 #include "daemon/command.h"
 #include "daemon/daemon.h"
+#include "daemon/doctor.h"
 #include "daemon/view.h"
 #include "sys/file.h"
 
@@ -326,6 +327,7 @@ enum look {
 	LOOK_HISTORY,
 	LOOK_GENERATION,
 	LOOK_VERIFY,
+	LOOK_DOCTOR,
 	LOOK_ESCROW
 };
 
@@ -347,6 +349,20 @@ static void verify_alive(void *arg, int64_t done, int64_t total)
 	(void)done;
 	(void)total;
 	ls_worker_alive(arg);
+}
+
+static enum ls_code look_doctor(
+	struct look_job *job, struct ls_agent *a, const struct ls_view_about *about)
+{
+	struct ls_doctor_about doctor = { .answers = true };
+	json_t *status = NULL;
+	enum ls_code code;
+
+	if (ls_view_status(a, about, &status, NULL) == LS_OK)
+		doctor.status = status;
+	code = ls_doctor_examine(&job->d->paths, &doctor, &job->answer, &job->err);
+	json_decref(status);
+	return code;
 }
 
 static void look_work(void *arg)
@@ -375,6 +391,9 @@ static void look_work(void *arg)
 		break;
 	case LOOK_VERIFY:
 		job->code = ls_view_verify(a, verify_alive, d->reader, &job->answer, &job->err);
+		break;
+	case LOOK_DOCTOR:
+		job->code = look_doctor(job, a, &about);
 		break;
 	case LOOK_ESCROW:
 		job->code = ls_agent_refresh(a, &job->err);
@@ -445,7 +464,7 @@ static void post_look(struct ls_daemon *d, struct ls_request *req, enum look loo
 	job->look = look;
 	job->name = name ? ls_strdup(name) : NULL;
 	job->number = number;
-	if (look == LOOK_STATUS)
+	if (look == LOOK_STATUS || look == LOOK_DOCTOR)
 		job->problems = problems_of(d);
 	if (look == LOOK_ESCROW)
 		ls_buf_add_bytes(&job->body, ls_request_body(req));
@@ -463,6 +482,8 @@ static void route_get(struct ls_daemon *d, struct ls_request *req, const char *p
 		post_look(d, req, LOOK_CERTS, NULL, 0);
 	else if (ls_has_prefix(path, "/v1/certs/"))
 		post_look(d, req, LOOK_CERT, path + strlen("/v1/certs/"), 0);
+	else if (strcmp(path, "/v1/doctor") == 0)
+		post_look(d, req, LOOK_DOCTOR, NULL, 0);
 	else if (strcmp(path, "/v1/verify") == 0)
 		post_look(d, req, LOOK_VERIFY, NULL, 0);
 	else if (strcmp(path, "/v1/history") == 0 &&

@@ -26,7 +26,7 @@ tab() {
 }
 
 @test "bash: verbs and what follows them" {
-	[ "$(tab lockstep "")" = "init status cert history rollback seal" ]
+	[ "$(tab lockstep "")" = "init status cert history rollback seal doctor" ]
 	[ "$(tab lockstep cert s)" = "show set" ]
 	[ "$(tab lockstep cert se)" = "set" ]
 	[ "$(tab lockstep seal "")" = "rotate forget export" ]
@@ -50,7 +50,7 @@ tab() {
 @test "bash: the options of a verb are those of its --help" {
 	local verb option
 
-	for verb in init status "cert set" "cert renew" "cert csr" history rollback "seal export"; do
+	for verb in init status "cert set" "cert renew" "cert csr" history rollback "seal export" doctor; do
 		for option in $(lockstep $verb --help | head -n 1 | grep -oE -- '-+[a-z][a-z-]*' | sort -u); do
 			[[ " $(tab lockstep $verb -) " == *" $option "* ]]
 			lockstep $verb "$option" x --help > /dev/null
@@ -78,6 +78,8 @@ tab() {
 	[ "$(tab lockstep cert set --from "")" = "here" ]
 	[ "$(tab lockstep status -o j)" = "json" ]
 	[ "$(tab lockstep --root "$TAB_ROOT" init --policy s)" = "strict" ]
+	[ "$(tab lockstep doctor --mend "")" = "objects record identity" ]
+	[ "$(tab lockstep doctor --mend objects --from "")" = "here" ]
 }
 
 @test "bash: rladmin" {
