@@ -64,21 +64,35 @@ static void print_paragraph(const char *text, int width)
 	print_wrapped(text, INDENT, width);
 }
 
+static bool same(const json_t *x, const json_t *y, const char *key)
+{
+	return strcmp(ls_cli_text(x, key), ls_cli_text(y, key)) == 0;
+}
+
+/* Whether the next finding is mended by the same command for the same reason: then both are told
+ * once, behind the last. */
+static bool goes_on(const json_t *check, const json_t *next)
+{
+	return next && same(check, next, "name") && same(check, next, "state") &&
+	       same(check, next, "why") && same(check, next, "hint");
+}
+
 /* A command stands in one line, however long: it is there to be copied. */
-static void print_check(const json_t *check, int width, bool *gap)
+static void print_check(const json_t *check, const json_t *next, int width, bool *gap)
 {
 	const struct state *state = state_of(check);
 	const char *hint = ls_cli_text(check, "hint"), *does = ls_cli_text(check, "does");
-	bool long_one = *hint || *ls_cli_text(check, "why");
 	LS_CLEANUP(ls_free_str) char *what = NULL;
 
-	if (*gap || (long_one && state->tint == LS_TINT_BAD))
+	if (*gap)
 		putchar('\n');
-	*gap = long_one && state->tint == LS_TINT_BAD;
 	ls_cli_tinted(stdout, state->tint, state->mark);
 	printf("%*s%-*s ", INDENT - (int)strlen(state->mark), "", NAME_WIDTH - 1,
 		ls_cli_text(check, "name"));
 	print_wrapped(ls_cli_text(check, "text"), INDENT + NAME_WIDTH, width);
+	*gap = (*hint || *does) && !goes_on(check, next);
+	if (goes_on(check, next))
+		return;
 	print_paragraph(ls_cli_text(check, "why"), width);
 	if (*does) {
 		what = *hint ? ls_format("This %s:", does) : ls_format("It %s.", does);
@@ -102,7 +116,7 @@ static void print_checks(const json_t *answer)
 	for (size_t i = 0; i < json_array_size(checks); i++) {
 		const json_t *check = json_array_get(checks, i);
 
-		print_check(check, width, &gap);
+		print_check(check, json_array_get(checks, i + 1), width, &gap);
 		wrong += state_of(check)->tint == LS_TINT_BAD;
 	}
 	putchar('\n');

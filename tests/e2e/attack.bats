@@ -150,5 +150,5 @@ with_fault() { # EXPRESSION COMMAND…
 	init --quiet
 	rm "$R/var/lib/lockstep/store/record.json"
 	run -1 lockstep status
-	[[ $output == *record.json*backup* ]]
+	[[ $output == *record.json*"lockstep doctor"* ]]
 }
