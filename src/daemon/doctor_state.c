@@ -39,6 +39,18 @@ static void restore(struct ls_doctor *d, const char *what, const char *why, cons
 			part));
 }
 
+static bool is_member(const struct ls_doctor *d)
+{
+	const struct ls_identity *own = &d->a->identity;
+	const struct ls_state *tip = &d->a->tip;
+	const struct ls_member *self = ls_state_member(tip, own->node);
+
+	return self && strcmp(own->cluster_id, tip->cluster_id) == 0 &&
+	       ls_bytes_equal(ls_buf_bytes(&own->ca_pem), ls_buf_bytes(&tip->ca_pem)) &&
+	       ls_bytes_equal(
+		       ls_buf_bytes(&own->signer.cert_pem), ls_buf_bytes(&self->signing_cert_pem));
+}
+
 void ls_doctor_identity(struct ls_doctor *d)
 {
 	static const char lost[] = "Without its keys this node can neither sign a change nor open "
@@ -47,7 +59,8 @@ void ls_doctor_identity(struct ls_doctor *d)
 	LS_CLEANUP(ls_free_str) char *wrapping = NULL;
 
 	if (!d->has_identity) {
-		if (d->no_identity.code == LS_E_REFUSED) { /* a mode or an owner */
+		/* A mode or an owner: the hint is the command. */
+		if (ls_has_prefix(d->no_identity.hint, "ch")) {
 			ls_doctor_wrong(d, ls_strdup(d->no_identity.text), lost,
 				"gives the key back to root alone", ls_strdup(d->no_identity.hint));
 		} else if (!key) {
@@ -67,6 +80,15 @@ void ls_doctor_identity(struct ls_doctor *d)
 	}
 	if (!d->has_tip || !d->a->store) {
 		ls_doctor_skip(d, "not known before record and history can be read");
+		return;
+	}
+	if (!is_member(d)) {
+		ls_doctor_wrong(d,
+			ls_format("'%s' is not what the history says of node %s", d->paths.identity,
+				d->a->identity.node),
+			"What is signed with it is refused as a stranger's.",
+			"makes everything but keys anew, from the history",
+			ls_doctor_mend_command(d, "identity", ""));
 		return;
 	}
 	if (d->has_keys)
@@ -196,7 +218,8 @@ static void tell_files(struct ls_doctor *d, const struct ls_survey *s)
 
 static void tell_frame(struct ls_doctor *d)
 {
-	bool objects = access(d->paths.history, F_OK) == 0;
+	LS_CLEANUP(ls_free_str) char *folder = ls_format("%s/objects", d->paths.history);
+	bool objects = access(folder, F_OK) == 0;
 
 	ls_doctor_wrong(d, ls_strdup(d->no_frame.text),
 		"Without the history no change is possible. Live files stay as they are.",
