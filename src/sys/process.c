@@ -8,6 +8,7 @@
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 struct run {
 	pid_t pid;
 	int pid_fd, in_fd, out_fd; /* our ends; -1 when closed */
+	int stop_fd;               /* borrowed; -1: none, or no longer looked at */
 	struct ls_bytes input;     /* what is left of it */
 	struct ls_secret output;
 	size_t output_max;
@@ -147,7 +149,10 @@ static _Noreturn void become(const struct ls_process *process, char *const *envp
 	(void)setpgid(0, 0); /* the parent does it as well: whoever is first */
 	for (int signum = 1; signum < NSIG; signum++)
 		(void)sigaction(signum, &deflt, NULL); /* some cannot be changed, nor need it */
-	bind_view(process->bind_from, process->bind_to);
+	if (process->stop_fd > 0)
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (process->bind_from && process->bind_to)
+		bind_view(process->bind_from, process->bind_to);
 	if (dup2(child_in, STDIN_FILENO) >= 0 && dup2(child_out, STDOUT_FILENO) >= 0 &&
 		dup2(child_out, STDERR_FILENO) >= 0 &&
 		close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0) {
@@ -160,8 +165,8 @@ static _Noreturn void become(const struct ls_process *process, char *const *envp
 	_exit(127);
 }
 
-/* posix_spawn cannot give the child another view of the files. */
-static int spawn_bound(
+/* posix_spawn cannot give the child another view of the files, nor tie its life to ours. */
+static int spawn_forked(
 	struct run *run, const struct ls_process *process, int child_in, int child_out)
 {
 	char *const *envp = environment(process);
@@ -199,8 +204,8 @@ static int spawn_bound(
 
 static int spawn(struct run *run, const struct ls_process *process, int child_in, int child_out)
 {
-	if (process->bind_from && process->bind_to)
-		return spawn_bound(run, process, child_in, child_out);
+	if ((process->bind_from && process->bind_to) || process->stop_fd > 0)
+		return spawn_forked(run, process, child_in, child_out);
 	return spawn_plain(run, process, child_in, child_out);
 }
 
@@ -287,7 +292,8 @@ static void attend(struct run *run)
 	while (!run->ended || run->out_fd >= 0) {
 		struct pollfd fds[] = { { .fd = run->out_fd, .events = POLLIN },
 			{ .fd = run->in_fd, .events = POLLOUT },
-			{ .fd = run->ended ? -1 : run->pid_fd, .events = POLLIN } };
+			{ .fd = run->ended ? -1 : run->pid_fd, .events = POLLIN },
+			{ .fd = run->stage == STAGE_RUNS ? run->stop_fd : -1, .events = POLLIN } };
 		int ready = poll(fds, LS_COUNT(fds), poll_timeout(run->deadline_ms));
 
 		if (ready > 0 && fds[0].revents)
@@ -300,6 +306,8 @@ static void attend(struct run *run)
 			if (run->stage != STAGE_TERM)
 				run->deadline_ms = ls_mono_ms() + DRAIN_MS;
 		}
+		if (ready > 0 && fds[3].revents && !run->ended)
+			run->deadline_ms = ls_mono_ms();
 		if (ls_mono_ms() < run->deadline_ms)
 			continue;
 		if (run->ended && run->stage != STAGE_TERM)
@@ -339,6 +347,7 @@ enum ls_code ls_process_run(
 	struct run run = { .pid_fd = -1,
 		.in_fd = -1,
 		.out_fd = -1,
+		.stop_fd = process->stop_fd > 0 ? process->stop_fd : -1,
 		.input = process->input,
 		.output_max = process->output_max };
 	LS_CLEANUP(ls_fd_close) int child_in = -1;

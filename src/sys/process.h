@@ -1,10 +1,10 @@
 /* process -- runs a command to its end: no shell, its own process group, a time limit, bounded
  * output.
  *
- * Blocking; for the worker thread and the command line. Safe in a program with threads. All
- * descriptors but 0, 1, 2 are closed in the child; signals are reset. On the time limit the whole
- * group gets SIGTERM, after 2 s SIGKILL. A background child that outlives the command is left alone
- * and not read from any more. SIGCHLD must not be ignored in this program.
+ * Blocking; for the helper process (helper.h) and the command line. Safe in a program with threads.
+ * All descriptors but 0, 1, 2 are closed in the child; signals are reset. On the time limit the
+ * whole group gets SIGTERM, after 2 s SIGKILL. A background child that outlives the command is left
+ * alone and not read from any more. SIGCHLD must not be ignored in this program.
  */
 #ifndef LS_SYS_PROCESS_H
 #define LS_SYS_PROCESS_H
@@ -25,6 +25,9 @@ struct ls_process {
 	 * place of the second, read-only, in a mount namespace of its own; where that is not
 	 * permitted it runs without. */
 	const char *bind_from, *bind_to;
+	/* Above 0: as soon as this can be read from or is hung up, the command is stopped as on its
+	 * time limit; it is killed with the thread that called. */
+	int stop_fd;
 };
 
 struct ls_process_result {
