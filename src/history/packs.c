@@ -362,7 +362,8 @@ static enum ls_code rescue_packs(struct ls_history *history, int fd, struct ls_e
 			continue;
 		if (holes < 0)
 			holes = lacks_objects(history);
-		if (holes && ls_file_read(fd, names[i], LS_PACK_BYTES_MAX, &pack, NULL) == LS_OK)
+		if (holes &&
+			ls_file_read(fd, names[i], LS_PACK_FILE_BYTES_MAX, &pack, NULL) == LS_OK)
 			LS_IGNORE(ls_packs_write(history, ls_buf_bytes(&pack), &made,
 				NULL)); /* what is not whole is of no use */
 	}

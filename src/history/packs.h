@@ -8,7 +8,7 @@
 #include "history/repo.h"
 
 #define LS_PACKS_MAX 1000000
-#define LS_PACK_BYTES_MAX ((size_t)1 << 30) /* of one that is read as a whole */
+#define LS_PACK_FILE_BYTES_MAX ((size_t)1 << 30) /* of one that is read as a whole */
 
 /* Names of the packs' indexes, sorted; `fd` is objects/pack. */
 LS_CHECK enum ls_code ls_packs_list(int fd, char ***out, struct ls_err *err);

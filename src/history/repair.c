@@ -276,9 +276,9 @@ static enum ls_code salvage_pack(struct repair *r, const char *stem, struct ls_e
 	LS_CLEANUP(ls_fd_close) int fd = -1;
 
 	LS_TRY(ls_repo_dir(r->history, "objects/pack", &fd, err));
-	if (ls_file_read(fd, pack_name, LS_PACK_BYTES_MAX, &pack, NULL) != LS_OK)
+	if (ls_file_read(fd, pack_name, LS_PACK_FILE_BYTES_MAX, &pack, NULL) != LS_OK)
 		return LS_OK; /* nothing is left of it */
-	if (ls_file_read(fd, idx_name, LS_PACK_BYTES_MAX, &idx, NULL) == LS_OK)
+	if (ls_file_read(fd, idx_name, LS_PACK_FILE_BYTES_MAX, &idx, NULL) == LS_OK)
 		salvage_by_index(r, stem, &idx, &pack);
 	return LS_OK;
 }
@@ -433,7 +433,7 @@ static enum ls_code index_again(
 
 	*out_done = false;
 	LS_TRY(ls_repo_dir(history, "objects/pack", &fd, err));
-	if (ls_file_read(fd, pack_name, LS_PACK_BYTES_MAX, &pack, NULL) != LS_OK ||
+	if (ls_file_read(fd, pack_name, LS_PACK_FILE_BYTES_MAX, &pack, NULL) != LS_OK ||
 		ls_packs_check(fd, pack_name, NULL) != LS_OK)
 		return LS_OK;
 	LS_TRY(move_aside(history, idx_path, err));

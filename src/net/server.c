@@ -57,6 +57,14 @@ struct ls_request {
 	struct ls_peer peer;
 };
 
+/* Where a server is, or will be. */
+struct ls_server_place {
+	struct ls_sockpath where;
+	char *path, *hidden; /* the name that it has before it is to be seen; NULL: it is */
+	int fd;              /* bound and listening; -1: the server's listener has it */
+	struct stat socket;  /* to remove only what is ours */
+};
+
 struct ls_server {
 	struct event_base *base;
 	struct evhttp *http;
@@ -70,9 +78,7 @@ struct ls_server {
 	struct ls_server_limits limits;
 	void (*on_request)(void *arg, struct ls_request *req);
 	void *arg;
-	struct ls_sockpath where;
-	char *path;
-	struct stat socket; /* to remove only what is ours */
+	struct ls_server_place *place;
 };
 
 /* Of the loop's thread. evhttp keeps its listeners' argument for itself, and its own it does not
@@ -449,48 +455,68 @@ static void request_came(struct evhttp_request *http, void *arg)
 	server->on_request(server->arg, req);
 }
 
-static enum ls_code listen_at(
-	struct ls_server *server, const char *path, int *out_fd, struct ls_err *err)
+/* Removes a socket of an earlier time. */
+static enum ls_code clear_way(
+	const struct ls_server_place *place, const char *name, struct ls_err *err)
 {
-	struct ls_sockpath *where = &server->where;
-	LS_CLEANUP(ls_fd_close) int fd = -1;
+	struct stat st;
 
-	LS_TRY(ls_sockpath_init(where, path, err));
-	where->name = server->path + (where->name - path);
-	if (fstatat(where->dir_fd, where->name, &server->socket, AT_SYMLINK_NOFOLLOW) == 0) {
-		if (!S_ISSOCK(server->socket.st_mode))
-			return LS_FAIL(err, LS_E_REFUSED, "'%s' exists and is no socket", path);
-		(void)unlinkat(where->dir_fd, where->name, 0); /* bind tells when it stayed */
-	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return LS_FAIL_ERRNO(err, "make a socket");
-	if (bind(fd, (const struct sockaddr *)&where->addr, sizeof where->addr) != 0)
-		return LS_FAIL_ERRNO(err, "bind '%s'", path);
-	if (fchmodat(where->dir_fd, where->name, 0666, 0) != 0 ||
-		fstatat(where->dir_fd, where->name, &server->socket, AT_SYMLINK_NOFOLLOW) != 0 ||
-		listen(fd, BACKLOG) != 0) {
-		LS_FAIL_ERRNO(err, "listen at '%s'", path);
-		goto rollback;
-	}
-	*out_fd = fd;
-	fd = -1;
+	if (fstatat(place->where.dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return LS_OK;
+	if (!S_ISSOCK(st.st_mode))
+		return LS_FAIL(err, LS_E_REFUSED, "'%s' exists and is no socket", place->path);
+	(void)unlinkat(place->where.dir_fd, name, 0); /* bind tells when it stayed */
 	return LS_OK;
-rollback:
-	(void)unlinkat(where->dir_fd, where->name, 0);
-	return err ? err->code : LS_E_IO;
 }
 
-static void remove_socket(struct ls_server *server)
+static enum ls_code listen_at(struct ls_server_place *place, const char *path, struct ls_err *err)
 {
+	LS_CLEANUP(ls_free_str) char *hidden = NULL;
+	LS_CLEANUP(ls_sockpath_done) struct ls_sockpath first = { .dir_fd = -1 };
+	const char *name = strrchr(path, '/');
+	int dir_fd;
+
+	name = name ? name + 1 : path;
+	LS_TRY(ls_sockpath_init(&place->where, place->path, err));
+	dir_fd = place->where.dir_fd;
+	LS_TRY(clear_way(place, place->where.name, err));
+	hidden = ls_format("%.*s.%s.new", (int)(name - path), path, name);
+	LS_TRY(ls_sockpath_init(&first, hidden, err));
+	LS_TRY(clear_way(place, first.name, err));
+	place->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (place->fd < 0)
+		return LS_FAIL_ERRNO(err, "make a socket");
+	if (bind(place->fd, (const struct sockaddr *)&first.addr, sizeof first.addr) != 0)
+		return LS_FAIL_ERRNO(err, "bind '%s'", hidden);
+	place->hidden = ls_strdup(first.name);
+	if (fchmodat(dir_fd, first.name, 0666, 0) != 0 ||
+		fstatat(dir_fd, first.name, &place->socket, AT_SYMLINK_NOFOLLOW) != 0 ||
+		listen(place->fd, BACKLOG) != 0)
+		return LS_FAIL_ERRNO(err, "listen at '%s'", path);
+	return LS_OK;
+}
+
+static enum ls_code show(struct ls_server_place *place, struct ls_err *err)
+{
+	LS_TRY(clear_way(place, place->where.name, err));
+	if (renameat(place->where.dir_fd, place->hidden, place->where.dir_fd, place->where.name) !=
+		0)
+		return LS_FAIL_ERRNO(err, "put '%s' in place", place->path);
+	ls_free_str(&place->hidden);
+	return LS_OK;
+}
+
+static void remove_socket(struct ls_server_place *place)
+{
+	const char *name = place->hidden ? place->hidden : place->where.name;
 	struct stat now;
 
-	if (server->where.dir_fd < 0 ||
-		fstatat(server->where.dir_fd, server->where.name, &now, AT_SYMLINK_NOFOLLOW) != 0)
+	if (place->where.dir_fd < 0 || !place->socket.st_ino ||
+		fstatat(place->where.dir_fd, name, &now, AT_SYMLINK_NOFOLLOW) != 0)
 		return;
 	/* Another daemon may have put its own there. */
-	if (now.st_ino == server->socket.st_ino && now.st_dev == server->socket.st_dev)
-		(void)unlinkat(server->where.dir_fd, server->where.name, 0);
+	if (now.st_ino == place->socket.st_ino && now.st_dev == place->socket.st_dev)
+		(void)unlinkat(place->where.dir_fd, name, 0);
 }
 
 static void accept_failed(struct evconnlistener *listener, void *arg)
@@ -540,21 +566,46 @@ static void forget_accept(struct ls_server *server)
 		event_free(server->resume);
 }
 
-enum ls_code ls_server_new(struct ls_loop *loop, const char *path,
+void ls_server_place_free(struct ls_server_place **place_ptr)
+{
+	struct ls_server_place *place = LS_TAKE(*place_ptr);
+
+	if (!place)
+		return;
+	remove_socket(place);
+	ls_fd_close(&place->fd);
+	ls_sockpath_done(&place->where);
+	free(place->path);
+	free(place->hidden);
+	free(place);
+}
+
+enum ls_code ls_server_place_new(const char *path, struct ls_server_place **out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_server_place_free)
+	struct ls_server_place *place = ls_alloc(1, sizeof *place);
+
+	place->where.dir_fd = -1;
+	place->fd = -1;
+	place->path = ls_strdup(path);
+	LS_TRY(listen_at(place, path, err));
+	*out = LS_TAKE(place);
+	return LS_OK;
+}
+
+enum ls_code ls_server_new_at(struct ls_loop *loop, struct ls_server_place **place,
 	const struct ls_server_limits *limits,
 	void (*on_request)(void *arg, struct ls_request *req), void *arg, struct ls_server **out,
 	struct ls_err *err)
 {
 	LS_CLEANUP(ls_server_free) struct ls_server *server = ls_alloc(1, sizeof *server);
-	LS_CLEANUP(ls_fd_close) int fd = -1;
 	struct evconnlistener *listener;
 
 	server->base = ls_loop_base(loop);
 	server->limits = *limits;
 	server->on_request = on_request;
 	server->arg = arg;
-	server->where.dir_fd = -1;
-	server->path = ls_strdup(path);
+	server->place = LS_TAKE(*place);
 	server->http = evhttp_new(server->base);
 	server->adopt = event_new(server->base, -1, 0, adopt_fresh, server);
 	evhttp_set_bevcb(server->http, conn_announced, server);
@@ -564,16 +615,27 @@ enum ls_code ls_server_new(struct ls_loop *loop, const char *path,
 	evhttp_set_max_headers_size(server->http, (ev_ssize_t)limits->header_bytes);
 	/* Else a client that is still sending is cut off before it can read its 413. */
 	(void)evhttp_set_flags(server->http, EVHTTP_SERVER_LINGERING_CLOSE);
-	LS_TRY(listen_at(server, path, &fd, err));
-	listener = evconnlistener_new(
-		server->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+	LS_TRY(show(server->place, err));
+	listener = evconnlistener_new(server->base, NULL, NULL,
+		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, server->place->fd);
 	if (!listener)
-		return LS_FAIL(err, LS_E_IO, "watch '%s' for connections", path);
-	fd = -1;
+		return LS_FAIL(err, LS_E_IO, "watch '%s' for connections", server->place->path);
+	server->place->fd = -1;
 	(void)evhttp_bind_listener(server->http, listener);
 	watch_accept(server, listener);
 	*out = LS_TAKE(server);
 	return LS_OK;
+}
+
+enum ls_code ls_server_new(struct ls_loop *loop, const char *path,
+	const struct ls_server_limits *limits,
+	void (*on_request)(void *arg, struct ls_request *req), void *arg, struct ls_server **out,
+	struct ls_err *err)
+{
+	LS_CLEANUP(ls_server_place_free) struct ls_server_place *place = NULL;
+
+	LS_TRY(ls_server_place_new(path, &place, err));
+	return ls_server_new_at(loop, &place, limits, on_request, arg, out, err);
 }
 
 void ls_server_free(struct ls_server **server_ptr)
@@ -582,13 +644,11 @@ void ls_server_free(struct ls_server **server_ptr)
 
 	if (!server)
 		return;
-	remove_socket(server);
 	forget_accept(server);
 	evhttp_free(server->http);
+	ls_server_place_free(&server->place);
 	event_free(server->adopt);
 	free(server->fresh);
-	ls_sockpath_done(&server->where);
-	ls_free_str(&server->path);
 	free(server);
 }
 

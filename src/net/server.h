@@ -49,6 +49,17 @@ LS_CHECK enum ls_code ls_server_new(struct ls_loop *loop, const char *path,
 	const struct ls_server_limits *limits,
 	void (*on_request)(void *arg, struct ls_request *req), void *arg, struct ls_server **out,
 	struct ls_err *err);
+/* The same in two steps, for a process that can neither bind nor listen when it is ready to answer:
+ * the socket listens from the first on, but under the name ".NAME.new", and gets its own name in
+ * the second, by a rename. *place is taken over, also on failure. */
+struct ls_server_place;
+LS_CHECK enum ls_code ls_server_place_new(
+	const char *path, struct ls_server_place **out, struct ls_err *err);
+void ls_server_place_free(struct ls_server_place **place);
+LS_CHECK enum ls_code ls_server_new_at(struct ls_loop *loop, struct ls_server_place **place,
+	const struct ls_server_limits *limits,
+	void (*on_request)(void *arg, struct ls_request *req), void *arg, struct ls_server **out,
+	struct ls_err *err);
 /* Stops listening, ends connections, removes the socket. Not from within on_request. Requests that
  * are still held stay valid until their holders end them, which then does nothing. */
 void ls_server_free(struct ls_server **server);
