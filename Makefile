@@ -16,13 +16,13 @@ Q := $(if $(V),,@)
 WERROR ?=
 
 DEPS_BUILD := gcc make pkg-config libssl-dev libgit2-dev libconfig-dev libevent-dev \
-	libcurl4-openssl-dev libjansson-dev zlib1g-dev libsystemd-dev
+	libcurl4-openssl-dev libjansson-dev zlib1g-dev libsystemd-dev libseccomp-dev
 DEPS_TEST := $(DEPS_BUILD) check bats git gpgsm gpg gpg-agent openssl redis-server redis-tools etcd-server nginx-light \
 	haproxy strace valgrind clang llvm libclang-rt-14-dev clang-format jq curl socat faketime mandoc \
 	procps iproute2 systemd systemd-container dbus man-db bash zsh python3 libfuse3-dev fuse3 e2fsprogs \
 	xfsprogs
 
-PKGS := libcrypto libssl zlib libgit2 libconfig libevent libevent_openssl libcurl jansson libsystemd
+PKGS := libcrypto libssl zlib libgit2 libconfig libevent libevent_openssl libcurl jansson libsystemd libseccomp
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 

@@ -10,6 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sys/helper.h"
+#include "sys/sandbox.h"
+
+#define ASK_MS 10000 /* takes microseconds */
 #define REMOVE_DEPTH_MAX 8
 #define READ_CHUNK_BYTES 16384
 
@@ -187,6 +191,51 @@ enum ls_code ls_file_read_untrusted(int dir_fd, const char *name, size_t max_byt
 	return LS_OK;
 }
 
+/* errno is set. */
+static int ask_about(int fd, const char *const *words)
+{
+	LS_CLEANUP(ls_helper_answer_done) struct ls_helper_answer answer = { .fd = -1 };
+
+	if (ls_helper_ask(words, fd, ASK_MS, &answer, NULL) == LS_OK)
+		return 0;
+	errno = answer.errnum ? answer.errnum : EIO;
+	return -1;
+}
+
+int ls_fd_set_mode(int fd, mode_t mode)
+{
+	struct stat st;
+	char text[16];
+
+	if (!ls_sandbox_closed())
+		return fchmod(fd, mode);
+	if (fstat(fd, &st) == 0 && (st.st_mode & 07777) == mode) /* made so by the umask */
+		return 0;
+	(void)snprintf(text, sizeof text, "%o", (unsigned)mode);
+	return ask_about(fd, (const char *[]){ LS_ASK_MODE, text, NULL });
+}
+
+int ls_fd_set_owner(int fd, uid_t uid, gid_t gid)
+{
+	char user[16], group[16];
+
+	if (!ls_sandbox_closed())
+		return fchown(fd, uid, gid);
+	(void)snprintf(user, sizeof user, "%lld", uid == (uid_t)-1 ? -1LL : (long long)uid);
+	(void)snprintf(group, sizeof group, "%lld", gid == (gid_t)-1 ? -1LL : (long long)gid);
+	return ask_about(fd, (const char *[]){ LS_ASK_OWNER, user, group, NULL });
+}
+
+int ls_dir_touch(int above_fd, const char *name)
+{
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+
+	if (!ls_sandbox_closed())
+		return utimensat(above_fd, name, NULL, AT_SYMLINK_NOFOLLOW);
+	fd = openat(above_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? -1 : ask_about(fd, (const char *[]){ LS_ASK_TOUCH, NULL });
+}
+
 static enum ls_code write_all(int fd, const char *name, struct ls_bytes data, struct ls_err *err)
 {
 	const char *at = data.data;
@@ -217,11 +266,11 @@ enum ls_code ls_file_create(int dir_fd, const char *name, struct ls_bytes data, 
 	if (write_all(fd, name, data, err) != LS_OK)
 		goto rollback;
 	/* The group before the mode: the other way the wrong group could read for a moment. */
-	if (group != (gid_t)-1 && fchown(fd, (uid_t)-1, group) != 0) {
+	if (group != (gid_t)-1 && ls_fd_set_owner(fd, (uid_t)-1, group) != 0) {
 		LS_FAIL_ERRNO(err, "give '%s' to group %u", name, (unsigned)group);
 		goto rollback;
 	}
-	if (fchmod(fd, mode) != 0) {
+	if (ls_fd_set_mode(fd, mode) != 0) {
 		LS_FAIL_ERRNO(err, "set the mode of '%s'", name);
 		goto rollback;
 	}
@@ -294,13 +343,26 @@ enum ls_code ls_dir_sync(int dir_fd, struct ls_err *err)
 	return LS_OK;
 }
 
+static enum ls_code sync_walked(int walked_fd, struct ls_err *err)
+{
+	LS_CLEANUP(ls_fd_close)
+	int fd = openat(walked_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return LS_FAIL_ERRNO(err, "open the directory above");
+	return ls_dir_sync(fd, err);
+}
+
 /* One level below `above_fd`, which becomes the new directory. */
 static enum ls_code make_level(
 	int *above_fd, const char *name, mode_t mode, bool last, struct ls_err *err)
 {
-	int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (last ? O_NOFOLLOW : 0);
-	LS_CLEANUP(ls_fd_close) int fd = -1;
 	bool made = mkdirat(*above_fd, name, mode & 0700) == 0;
+	/* On the way to it a directory is only walked through: the sandbox may not let it be read.
+	 */
+	int flags = (made || last ? O_RDONLY : O_PATH) | O_DIRECTORY | O_CLOEXEC |
+		    (last ? O_NOFOLLOW : 0);
+	LS_CLEANUP(ls_fd_close) int fd = -1;
 
 	if (!made && errno != EEXIST)
 		return LS_FAIL_ERRNO(err, "make directory '%s'", name);
@@ -309,10 +371,10 @@ static enum ls_code make_level(
 		return LS_FAIL(err, LS_E_REFUSED, "'%s' is not a directory", name);
 	if (fd < 0)
 		return LS_FAIL_ERRNO(err, "open directory '%s'", name);
-	if (made && fchmod(fd, mode) != 0)
+	if (made && ls_fd_set_mode(fd, mode) != 0)
 		return LS_FAIL_ERRNO(err, "set the mode of directory '%s'", name);
 	if (made)
-		LS_TRY(ls_dir_sync(*above_fd, err));
+		LS_TRY(sync_walked(*above_fd, err));
 	ls_fd_close(above_fd);
 	*above_fd = fd;
 	fd = -1;
@@ -325,7 +387,7 @@ enum ls_code ls_dir_make(const char *path, mode_t mode, struct ls_err *err)
 	LS_CLEANUP(ls_fd_close) int fd = -1;
 	char *rest = copy, *name;
 
-	fd = open(path[0] == '/' ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open(path[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return LS_FAIL_ERRNO(err, "open the directory above '%s'", path);
 	while ((name = strsep(&rest, "/")) != NULL) {
@@ -391,7 +453,8 @@ static bool unlink_here(int dir_fd, const char *name)
 		return true;
 	if (errno != EACCES)
 		return false;
-	if (fchown(dir_fd, geteuid(), (gid_t)-1) != 0 || fchmod(dir_fd, 0700) != 0) {
+	if (ls_fd_set_owner(dir_fd, geteuid(), (gid_t)-1) != 0 ||
+		ls_fd_set_mode(dir_fd, 0700) != 0) {
 		errno = EACCES;
 		return false;
 	}
@@ -479,6 +542,22 @@ enum ls_code ls_file_lock(const char *path, bool wait, int *out_fd, struct ls_er
 	return LS_OK;
 }
 
+/* A directory of users that is asked over a socket (sssd, systemd) is out of reach of the sandbox.
+ */
+static enum ls_code ask_group(const char *name, gid_t *out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_helper_answer_done) struct ls_helper_answer answer = { .fd = -1 };
+	gid_t gid;
+
+	LS_TRY(ls_helper_ask(
+		(const char *[]){ LS_ASK_GROUP, name, NULL }, -1, ASK_MS, &answer, err));
+	if (answer.value.len != sizeof gid)
+		return LS_FAIL(err, LS_E_FAILED, "look up group '%s': no number", name);
+	memcpy(&gid, answer.value.data, sizeof gid);
+	*out = gid;
+	return LS_OK;
+}
+
 enum ls_code ls_group_find(const char *name, gid_t *out, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_str) char *buf = NULL;
@@ -491,6 +570,8 @@ enum ls_code ls_group_find(const char *name, gid_t *out, struct ls_err *err)
 		buf = ls_realloc(buf, room, 1);
 		rc = getgrnam_r(name, &group, buf, room, &found);
 	} while ((rc == ERANGE || rc == EINTR) && room < (1 << 24));
+	if (!found && ls_sandbox_closed())
+		return ask_group(name, out, err);
 	if (!found && rc != 0 && rc != ENOENT && rc != ESRCH)
 		return ls_err_set_errno(err, rc, "look up group '%s'", name);
 	if (!found)

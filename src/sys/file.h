@@ -69,6 +69,13 @@ LS_CHECK enum ls_code ls_link_read(int dir_fd, const char *name, char **out, str
  * `wait` a held lock is LS_E_CONFLICT. */
 LS_CHECK enum ls_code ls_file_lock(const char *path, bool wait, int *out_fd, struct ls_err *err);
 
+/* fchmod, fchown, and setting the times of a directory to now, as the system calls: 0, or -1 and
+ * errno. The kernel cannot bound any of them to directories, so the daemon, in its sandbox, has its
+ * helper do them (helper.h), which refuses what is not in the daemon's own directories: EPERM. */
+int ls_fd_set_mode(int fd, mode_t mode);
+int ls_fd_set_owner(int fd, uid_t uid, gid_t gid);
+int ls_dir_touch(int above_fd, const char *name);
+
 /* The group's number; LS_E_NOT_FOUND. */
 LS_CHECK enum ls_code ls_group_find(const char *name, gid_t *out, struct ls_err *err);
 
