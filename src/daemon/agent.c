@@ -9,6 +9,9 @@
 
 #include "pki/key.h"
 #include "sys/file.h"
+#include "sys/helper.h"
+
+#define REREAD_MS 30000
 
 bool ls_agent_initialised(const struct ls_paths *paths)
 {
@@ -147,6 +150,10 @@ enum ls_code ls_agent_reload_config(struct ls_agent *a, struct ls_err *err)
 
 	LS_TRY(ls_config_load(a->paths.config, &config, err));
 	LS_TRY(ls_services_load(&a->paths, a->tip.fqdn, &services, err));
+	/* What it runs is what this agent means. */
+	if (a->lock_fd >= 0 && ls_helper_here())
+		LS_TRY(ls_helper_ask(
+			(const char *[]){ LS_ASK_REREAD, NULL }, -1, REREAD_MS, NULL, err));
 	a->config = config;
 	ls_services_done(&a->services);
 	ls_free_strv(&a->faults);

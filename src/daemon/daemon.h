@@ -32,6 +32,7 @@ enum ls_event {
 	LS_EVENT_STUCK,
 	LS_EVENT_WATCH,
 	LS_EVENT_WARNING, /* of a change that is in force */
+	LS_EVENT_SANDBOX,
 	LS_EVENT_COUNT
 };
 /* Of an event that others cause: how much of it was written lately, and what was not. */
@@ -51,6 +52,7 @@ struct ls_exposed {
 struct ls_daemon {
 	struct ls_paths paths;
 	struct ls_loop *loop;
+	struct ls_server_place *place; /* where the server will be; bound, not yet to be seen */
 	struct ls_server *server;
 	struct ls_worker *writer, *reader;
 	struct ls_agent *agent;        /* the writer's, after opening */
@@ -60,7 +62,7 @@ struct ls_daemon {
 	struct ls_live *live; /* the main thread's own handle, for healing */
 	struct ls_dropin *dropin;
 	struct ls_watch *watch;
-	struct ls_source *watch_source;
+	struct ls_source *watch_source, *helper_source;
 	int watch_fd; /* that watch_source is for */
 	struct ls_source *reconcile_timer, *intake_timer, *watchdog_timer, *retry_timer;
 	char watched_dir[LS_LIVE_DIR_SIZE];
@@ -91,6 +93,7 @@ struct ls_daemon {
 	bool said_unlocked; /* that memory with keys cannot be locked */
 	int log_level;
 	int pid_fd;
+	int exit_status;
 };
 
 /* log.c: one failure is one entry, where it is handled. `component` may be NULL. */
@@ -143,10 +146,12 @@ void ls_daemon_rotation_end(struct ls_daemon *d);
 void ls_author_of(uid_t uid, const char *node, struct ls_author *out);
 void ls_author_done(struct ls_author *author);
 
-/* keygen.c: RSA in a child process, the rest at once. Any thread. */
+/* keygen.c: RSA in the helper, the rest at once. Any thread. */
 enum ls_code ls_daemon_generate(
 	const struct ls_key_spec *spec, struct evp_pkey_st **out, struct ls_err *err);
-/* The child's side: writes the key to standard output. Returns the exit status. */
-int ls_daemon_generate_child(const char *spec);
+
+/* confine.c: makes what must be made before, closes the sandbox, and starts the threads in it.
+ * Once; when it fails nothing is closed and it can be tried again. */
+LS_CHECK enum ls_code ls_daemon_confine(struct ls_daemon *d, struct ls_err *err);
 
 #endif

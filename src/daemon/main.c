@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "daemon/daemon.h"
+#include "daemon/errand.h"
 #include "daemon/protect.h"
 #include "sys/file.h"
+#include "sys/helper.h"
 #include "sys/systemd.h"
 
 /* SIGTERM ends the daemon within 5 s (CONTRACT): a rotation that takes longer is finished at the
@@ -68,6 +70,19 @@ static void on_intake(void *arg)
 	ls_daemon_collect(arg);
 }
 
+/* Half of what the daemon does needs it, and inside the sandbox no other can be made. */
+static void on_helper_end(void *arg)
+{
+	struct ls_daemon *d = arg;
+
+	ls_log(d, LOG_ERR, LS_EVENT_STOP, NULL,
+		"the helper process ended, without which nothing can be run: this daemon ends too, "
+		"so that it is started anew");
+	d->exit_status = 1;
+	ls_source_free(&d->helper_source);
+	ls_loop_stop(d->loop);
+}
+
 /* Fed by progress: a worker that hangs in one step is as good as dead, and so is a loop that does
  * not get here. Finishing at the start what a crash interrupted may take longer than systemd gives
  * a start; each sign of life extends it. */
@@ -79,8 +94,8 @@ static void on_watchdog(void *arg)
 					   (long long)d->watchdog_ms * 1000)
 				 : ls_strdup("WATCHDOG=1");
 
-	if (ls_worker_silent_ms(d->writer) < SILENT_MAX_MS &&
-		ls_worker_silent_ms(d->reader) < SILENT_MAX_MS)
+	if (!d->writer || (ls_worker_silent_ms(d->writer) < SILENT_MAX_MS &&
+				  ls_worker_silent_ms(d->reader) < SILENT_MAX_MS))
 		ls_systemd_notify(alive);
 	ls_source_arm(d->watchdog_timer, d->watchdog_ms / 3);
 }
@@ -106,8 +121,7 @@ static enum ls_code set_up(struct ls_daemon *d, struct ls_err *err)
 {
 	LS_TRY(take_pid_file(d, err));
 	LS_TRY(ls_loop_new(&d->loop, err));
-	LS_TRY(ls_worker_new(d->loop, "writer", &d->writer, err));
-	LS_TRY(ls_worker_new(d->loop, "reader", &d->reader, err));
+	d->helper_source = ls_loop_readable(d->loop, ls_helper_fd(), on_helper_end, d);
 	(void)ls_loop_signal(d->loop, SIGTERM, on_stop, d);
 	(void)ls_loop_signal(d->loop, SIGINT, on_stop, d);
 	(void)ls_loop_signal(d->loop, SIGHUP, on_hup, d);
@@ -130,13 +144,14 @@ static int tear_down(struct ls_daemon *d)
 	bool ended;
 
 	ls_server_free(&d->server);
+	ls_server_place_free(&d->place);
 	ended = ls_worker_stop(&d->writer, STOP_MS);
 	left_ms = deadline_ms - ls_mono_ms(); /* one limit for both */
 	ended &= ls_worker_stop(&d->reader, left_ms > 0 ? left_ms : 0);
 	ls_log(d, LOG_NOTICE, LS_EVENT_STOP, NULL, "%s",
 		ended ? "stopped" : "stopped in the middle of a step; the next start finishes it");
 	if (!ended)
-		_exit(0);
+		_exit(d->exit_status);
 	ls_agent_free(&d->agent);
 	ls_agent_free(&d->reader_agent);
 	ls_live_free(&d->live);
@@ -151,15 +166,24 @@ static int tear_down(struct ls_daemon *d)
 	free(d->exposed);
 	ls_fd_close(&d->pid_fd);
 	ls_paths_done(&d->paths);
-	return 0;
+	return d->exit_status;
 }
 
 static int run(struct ls_daemon *d)
 {
+	struct ls_errand errand = {
+		.paths = &d->paths, .as_units = ls_systemd_is_unit(), .daemon_pid = getpid()
+	};
+	const struct ls_helper_service service = {
+		.func = ls_errand_do, .at_once = ls_errand_at_once, .arg = &errand
+	};
 	struct ls_err err = { 0 };
 	struct ls_config config;
 
-	if (ls_config_load(d->paths.config, &config, &err) != LS_OK || set_up(d, &err) != LS_OK) {
+	/* First of all: it is a copy of this process, which has no threads and no secrets yet. */
+	if (ls_helper_start(&service, &err) != LS_OK ||
+		ls_config_load(d->paths.config, &config, &err) != LS_OK ||
+		set_up(d, &err) != LS_OK) {
 		fprintf(stderr, "lockstepd: %s\n", err.text);
 		if (err.hint[0])
 			fprintf(stderr, "hint: %s\n", err.hint);
@@ -191,7 +215,6 @@ int main(int argc, char **argv)
 		{ "config", required_argument, NULL, 'c' },
 		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
-		{ "generate-key", required_argument, NULL, 'g' }, /* internal: see keygen.c */
 		{ 0 },
 	};
 	const char *root = getenv("LOCKSTEP_ROOT"), *config = getenv("LOCKSTEP_CONFIG");
@@ -215,8 +238,6 @@ int main(int argc, char **argv)
 		case 'h':
 			usage(stdout);
 			return 0;
-		case 'g':
-			return ls_daemon_generate_child(optarg);
 		default:
 			usage(stderr);
 			return 2;

@@ -116,7 +116,6 @@ static enum ls_code open_all(struct open_job *job)
 	job->limited = job->agent->faults != NULL;
 	if (!job->limited)
 		LS_TRY(reconcile(job, job->agent));
-	LS_TRY(ls_dir_make(d->paths.incoming, 0700, &job->err)); /* a restored node has none */
 	LS_TRY(ls_agent_open(root, config, false, &job->reader, &job->err));
 	LS_TRY(ls_live_open(d->paths.certs, &job->live, &job->err));
 	if (job->limited)
@@ -179,9 +178,8 @@ static enum ls_code start_serving(struct ls_daemon *d, struct ls_err *err)
 			"many "
 			"connections\",\"hint\":\"nothing was done; try again in a moment\"}}",
 	};
-	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/control.sock", d->paths.run);
 
-	return ls_server_new(d->loop, path, &limits, ls_daemon_request, d, &d->server, err);
+	return ls_server_new_at(d->loop, &d->place, &limits, ls_daemon_request, d, &d->server, err);
 }
 
 static void say_unlocked(struct ls_daemon *d)
@@ -288,6 +286,18 @@ void ls_daemon_open(struct ls_daemon *d)
 	}
 	job = ls_alloc(1, sizeof *job);
 	job->d = d;
+	job->code = d->writer ? LS_OK : ls_daemon_confine(d, &job->err);
+	if (job->code == LS_E_FAILED) { /* half closed: to go on would be to pretend */
+		ls_log(d, LOG_ERR, LS_EVENT_SANDBOX, NULL, "the sandbox does not close: %s",
+			job->err.text);
+		d->exit_status = 1;
+		ls_loop_stop(d->loop);
+	}
+	if (job->code != LS_OK) {
+		open_failed(d, job);
+		open_job_free(job);
+		return;
+	}
 	d->opening = true;
 	ls_worker_post(d->writer, open_work, open_done, open_drop, job);
 }

@@ -3,11 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/agent.h"
 #include "node/reload.h"
 #include "node/serve.h"
 #include "sys/file.h"
+#include "sys/systemd.h"
 
 #define PROBE_MS 2000
 /* How a report's warning begins that makes a change degraded. */
@@ -226,6 +228,8 @@ static void about_component(const struct ls_agent *a, const struct ls_store_view
 				      : view->tip.generation,
 		.old_sha256 = old_sha,
 		.new_sha256 = new_sha,
+		.as_units = ls_systemd_is_unit(),
+		.daemon_pid = getpid(),
 	};
 }
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "base/text.h"
@@ -20,6 +21,7 @@ struct job {
 
 struct ls_worker {
 	struct ls_loop *loop;
+	const char *name;
 	pthread_t thread;
 	pthread_mutex_t mutex;
 	pthread_cond_t wake;  /* a job came, or the end */
@@ -65,6 +67,7 @@ static void *run(void *arg)
 	struct ls_worker *w = arg;
 	bool worked = false;
 
+	(void)prctl(PR_SET_NAME, w->name);
 	(void)pthread_mutex_lock(&w->mutex);
 	for (;;) {
 		struct job *job;
@@ -109,6 +112,7 @@ enum ls_code ls_worker_new(
 	 * own heap, which two threads must not have at once: it sets the heap up, without a lock.
 	 */
 	(void)malloc_trim(0);
+	w->name = name;
 	w->loop = loop;
 	w->last = &w->first;
 	w->ended_last = &w->ended_first;
@@ -133,7 +137,6 @@ enum ls_code ls_worker_new(
 		errno = rc;
 		return LS_FAIL_ERRNO(err, "start the thread '%s'", name);
 	}
-	(void)pthread_setname_np(w->thread, name);
 	*out = w;
 	return LS_OK;
 }

@@ -14,6 +14,7 @@
 
 struct ls_worker;
 
+/* `name` is the thread's; borrowed for as long as it is there. */
 LS_CHECK enum ls_code ls_worker_new(
 	struct ls_loop *loop, const char *name, struct ls_worker **out, struct ls_err *err);
 /* `drop` (may be NULL) frees arg in place of `done` when the worker is stopped before that. */

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "intake/candidate.h"
-#include "intake/slots.h"
+#include "intake/removal.h"
 #include "pki/credential.h"
 #include "pki/key.h"
 #include "sys/file.h"
@@ -22,10 +22,6 @@
 #define CAPTURED_OPEN_MAX 128
 #define GATHER_MAX 2000 /* so that putting them aside takes a moment, not the main thread */
 #define GATHER_SHOWN 5
-/* A file on its way out, and one that was put aside for good. */
-#define TAKEN ".taken-"
-#define REFUSED ".refused-"
-#define NAMES_MAX 20000
 #define GATHER_PAUSE_MS 1000 /* a slow flood must not become a flood of small batches */
 
 struct ls_dropin {
@@ -39,38 +35,12 @@ struct ls_dropin {
 	int64_t strays_not_before_ms;
 };
 
-/* What a crash left on its way out comes back under its name: the record may not say what became of
- * it, and what is in force already is taken again without a change. A newer file of that name wins.
- */
-static void put_back(const char *incoming)
-{
-	LS_CLEANUP(ls_fd_close) int dir_fd = -1;
-	LS_CLEANUP(ls_free_strv) char **names = NULL;
-
-	/* What cannot be done now is done at the next start. */
-	if (ls_dir_open(incoming, &dir_fd, NULL) != LS_OK ||
-		ls_dir_list(dir_fd, NAMES_MAX, &names, NULL) != LS_OK)
-		return;
-	for (size_t i = 0; i < ls_strv_count(names); i++) {
-		const char *name = names[i] + strlen(TAKEN);
-
-		if (!ls_has_prefix(names[i], TAKEN))
-			continue;
-		name += strspn(name, "0123456789");
-		if (name[0] != '-' || name[1] == '\0')
-			continue;
-		if (renameat2(dir_fd, names[i], dir_fd, name + 1, RENAME_NOREPLACE) != 0 &&
-			errno == EEXIST)
-			(void)unlinkat(dir_fd, names[i], 0);
-	}
-}
-
 void ls_dropin_new(
 	const char *incoming, const struct ls_dropin_settings *settings, struct ls_dropin **out)
 {
 	struct ls_dropin *d = ls_alloc(1, sizeof *d);
 
-	put_back(incoming);
+	ls_removal_put_back(incoming);
 	d->incoming = ls_strdup(incoming);
 	d->settings = *settings;
 	ls_slots_init(&d->slots);
@@ -469,37 +439,6 @@ size_t ls_dropin_gather(struct ls_dropin *d, int64_t now_ms, struct ls_buf *out_
 	return count;
 }
 
-/* What was judged goes; but what only bears a name that is not for us, or is a directory with
- * something in it, may be an operator's only copy: it is put aside under a name that is not looked
- * at. The file is moved before it is compared, so that what somebody writes at this instant under
- * the old name is not what goes. False: the disk did not let it go. */
-static bool remove_file(int dir_fd, const struct ls_part *part, bool keep)
-{
-	LS_CLEANUP(ls_free_str)
-	char *aside = ls_format(
-		"%s%lld-%.200s", keep ? REFUSED : TAKEN, (long long)ls_now_ms(), part->file_name);
-	LS_CLEANUP(ls_free_str)
-	char *refused = ls_format(REFUSED "%lld-%.200s", (long long)ls_now_ms(), part->file_name);
-	struct ls_seen seen;
-	struct stat st;
-
-	if (renameat2(dir_fd, part->file_name, dir_fd, aside, RENAME_NOREPLACE) != 0)
-		return errno == ENOENT;
-	if (fstatat(dir_fd, aside, &st, AT_SYMLINK_NOFOLLOW) != 0)
-		return false;
-	seen = ls_seen_of(&st);
-	if (!ls_seen_same_content(&seen, &part->seen)) {
-		(void)renameat2(dir_fd, aside, dir_fd, part->file_name, RENAME_NOREPLACE);
-	} else if (S_ISDIR(st.st_mode)) {
-		if (unlinkat(dir_fd, aside, AT_REMOVEDIR) != 0) /* only an empty one goes */
-			(void)renameat2(dir_fd, aside, dir_fd, refused, RENAME_NOREPLACE);
-	} else if (!keep && unlinkat(dir_fd, aside, 0) != 0) {
-		(void)renameat2(dir_fd, aside, dir_fd, part->file_name, RENAME_NOREPLACE);
-		return false;
-	}
-	return true;
-}
-
 /* With the files that are to go, or without when they cannot be reached. The key before the
  * certificate, which alone is known to be in force, where a key alone would be refused. So what
  * follows a file that stays, stays too, and is found and offered again. */
@@ -511,7 +450,7 @@ static void consume(struct ls_dropin *d, struct ls_slot *slot, int dir_fd)
 		struct ls_part *part = &slot->parts[i];
 
 		if (part->there && !slot->live && goes)
-			goes = remove_file(
+			goes = ls_removal_do(
 				dir_fd, part, slot->gathered || slot->component[0] == '?');
 		d->captured_open -= part->fd >= 0;
 		ls_part_clear(part);

@@ -15,9 +15,11 @@
 
 #include "base/text.h"
 #include "net/sockpath.h"
+#include "sys/helper.h"
 
 #define ANSWER_MAX_BYTES 65536
 #define HOST_MAX 253
+#define ASK_MARGIN_MS 2000
 
 struct link {
 	const char *endpoint;
@@ -201,6 +203,19 @@ static enum ls_code link_unix(struct link *link, const char *path, struct ls_err
 	return connect_to(link, (const struct sockaddr *)&where.addr, sizeof where.addr, err);
 }
 
+static enum ls_code link_ask(struct link *link, int64_t timeout_ms, struct ls_err *err)
+{
+	LS_CLEANUP(ls_helper_answer_done) struct ls_helper_answer answer = { .fd = -1 };
+	char text[24];
+
+	(void)snprintf(text, sizeof text, "%lld", (long long)timeout_ms);
+	LS_TRY(ls_helper_ask((const char *[]){ LS_ASK_CONNECT, link->endpoint, text, NULL }, -1,
+		timeout_ms + ASK_MARGIN_MS, &answer, err));
+	link->fd = answer.fd;
+	answer.fd = -1;
+	return LS_OK;
+}
+
 static void addresses_free(struct addrinfo **list)
 {
 	if (*list)
@@ -223,7 +238,8 @@ static enum ls_code link_open(
 	if (!ls_endpoint_valid(endpoint))
 		return LS_FAIL(err, LS_E_REFUSED, "'%s' is no endpoint", endpoint);
 	if (ls_has_prefix(endpoint, "unix:"))
-		return link_unix(link, endpoint + 5, err);
+		return ls_helper_here() ? link_ask(link, timeout_ms, err)
+					: link_unix(link, endpoint + 5, err);
 	(void)split(endpoint, host, &port);
 	rc = getaddrinfo(host, port, &hints, &list);
 	if (rc != 0)
@@ -235,6 +251,19 @@ static enum ls_code link_open(
 			break;
 	}
 	return code;
+}
+
+enum ls_code ls_endpoint_connect(
+	const char *endpoint, int64_t timeout_ms, int *out_fd, struct ls_err *err)
+{
+	LS_CLEANUP(link_done) struct link link = { .fd = -1 };
+
+	if (!ls_has_prefix(endpoint, "unix:"))
+		return LS_FAIL(err, LS_E_REFUSED, "'%s' is no UNIX socket", endpoint);
+	LS_TRY(link_open(&link, endpoint, timeout_ms, err));
+	*out_fd = link.fd;
+	link.fd = -1;
+	return LS_OK;
 }
 
 /* Waits for what OpenSSL wants after `rc`; false with *out_code when it wants nothing, or in vain.

@@ -1,7 +1,9 @@
 /* probe -- what a TLS endpoint really serves, and small exchanges with services' own sockets.
  * Blocking, with deadlines.
  *
- * No certificate is verified here: the fingerprint decides. Threads: any.
+ * No certificate is verified here: the fingerprint decides. Threads: any. Where there is a helper
+ * (sys/helper.h) it makes the connections to UNIX sockets, and only to those that a template names:
+ * who could connect to any could have systemd run a command.
  */
 #ifndef LS_NET_PROBE_H
 #define LS_NET_PROBE_H
@@ -20,6 +22,10 @@ bool ls_endpoint_valid(const char *endpoint);
  * LS_E_REFUSED: no endpoint. Looking up a name is not covered by the time limit. */
 LS_CHECK enum ls_code ls_probe(const char *endpoint, const char *name, int64_t timeout_ms,
 	char out_sha256[65], struct ls_err *err);
+
+/* A connection to a "unix:" endpoint, non-blocking. Codes as above. */
+LS_CHECK enum ls_code ls_endpoint_connect(
+	const char *endpoint, int64_t timeout_ms, int *out_fd, struct ls_err *err);
 
 struct ls_exchange {
 	const char *endpoint;

@@ -47,7 +47,7 @@ static enum ls_code make_dir(int dir_fd, const char *name, int *out_fd, struct l
 	if (mkdirat(dir_fd, name, DIR_MODE) != 0)
 		return LS_FAIL_ERRNO(err, "make directory '%s'", name);
 	fd = open_dir(dir_fd, name);
-	if (fd < 0 || fchmod(fd, DIR_MODE) != 0) {
+	if (fd < 0 || ls_fd_set_mode(fd, DIR_MODE) != 0) {
 		LS_FAIL_ERRNO(err, "open directory '%s'", name);
 		goto rollback;
 	}
@@ -198,11 +198,11 @@ enum ls_code ls_gendir_look(const struct ls_gendir *dir, const struct ls_live_fi
  * mode: it only narrows or restores, and a wrong group must not read meanwhile. */
 static enum ls_code tighten(const struct ls_live_file *file, int fd, struct ls_err *err)
 {
-	if (geteuid() == 0 && fchown(fd, 0, (gid_t)-1) != 0)
+	if (geteuid() == 0 && ls_fd_set_owner(fd, 0, (gid_t)-1) != 0)
 		return LS_FAIL_ERRNO(err, "set the owner of '%s'", file->name);
-	if (fchmod(fd, file->mode) != 0)
+	if (ls_fd_set_mode(fd, file->mode) != 0)
 		return LS_FAIL_ERRNO(err, "set the mode of '%s'", file->name);
-	if (geteuid() == 0 && fchown(fd, (uid_t)-1, file->group) != 0)
+	if (geteuid() == 0 && ls_fd_set_owner(fd, (uid_t)-1, file->group) != 0)
 		return LS_FAIL_ERRNO(err, "set the group of '%s'", file->name);
 	if (fsync(fd) != 0)
 		return LS_FAIL_ERRNO(err, "sync '%s'", file->name);
@@ -239,7 +239,8 @@ enum ls_code ls_gendir_mend_dir(int dir_fd, bool *out_mended, struct ls_err *err
 	*out_mended = false;
 	if (dir_right(dir_fd))
 		return LS_OK;
-	if ((geteuid() == 0 && fchown(dir_fd, 0, (gid_t)-1) != 0) || fchmod(dir_fd, DIR_MODE) != 0)
+	if ((geteuid() == 0 && ls_fd_set_owner(dir_fd, 0, (gid_t)-1) != 0) ||
+		ls_fd_set_mode(dir_fd, DIR_MODE) != 0)
 		return LS_FAIL_ERRNO(err, "set mode and owner of a live directory");
 	*out_mended = true;
 	return LS_OK;

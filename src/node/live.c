@@ -176,7 +176,7 @@ static void goes_out_of_use(struct ls_live *live)
 	if (ls_live_current(live, live->earlier, NULL) != LS_OK)
 		return;
 	live->earlier_since_ms = ls_mono_ms();
-	(void)utimensat(live->fd, live->earlier, NULL, AT_SYMLINK_NOFOLLOW); /* see in_grace */
+	(void)ls_dir_touch(live->fd, live->earlier); /* see in_grace */
 }
 
 enum ls_code ls_live_activate(struct ls_live *live, const char *dir, struct ls_err *err)

@@ -8,7 +8,10 @@
 #include <unistd.h>
 
 #include "net/probe.h"
+#include "node/plan.h"
+#include "pki/digest.h"
 #include "sys/file.h"
+#include "sys/helper.h"
 #include "sys/process.h"
 #include "sys/systemd.h"
 
@@ -17,6 +20,8 @@
 #define PEM_BYTES_MAX (1024 * 1024)
 #define PASSWORD_BYTES_MAX 4096
 #define QUOTE_MAX 160
+/* For the command to be stopped, for systemd to say so. */
+#define ASK_MARGIN_MS 30000
 #define PATH_PLAIN "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./@+:-"
 
 static void add_env(char ***envp, const char *name, const char *value)
@@ -60,6 +65,8 @@ struct command {
 	char *const *envp;
 	const char *bind_from, *bind_to; /* NULL: nothing */
 	int64_t timeout_ms;
+	bool as_unit;
+	int stop_fd;
 };
 
 static enum ls_code run_command(const struct command *command, struct ls_err *err)
@@ -73,13 +80,34 @@ static enum ls_code run_command(const struct command *command, struct ls_err *er
 		.output_max = OUTPUT_MAX,
 		.bind_from = command->bind_from,
 		.bind_to = command->bind_to,
+		.stop_fd = command->stop_fd,
 	};
 
-	if (ls_systemd_is_unit())
+	if (command->as_unit)
 		return ls_systemd_run(name, command->argv, command->envp, command->bind_from,
-			command->bind_to, command->timeout_ms, err);
+			command->bind_to, command->timeout_ms, command->stop_fd, err);
 	LS_TRY(ls_process_run(&process, &result, err));
 	return ls_process_check(command->argv[0], &result, err);
+}
+
+/* `entry` NULL: validate. */
+static enum ls_code ask(const struct ls_service *service, const struct ls_reload *entry,
+	const struct ls_reload_about *about, char **out_warning, struct ls_err *err)
+{
+	LS_CLEANUP(ls_helper_answer_done) struct ls_helper_answer answer = { .fd = -1 };
+	int64_t timeout_ms = (entry ? entry->timeout_s : VALIDATE_TIMEOUT_S) * 1000;
+	char generation[24], index[24], kind[24];
+	const char *words[] = { entry ? LS_ASK_RELOAD : LS_ASK_VALIDATE, service->component,
+		about->dir, about->present_dir, about->node, generation, about->old_sha256,
+		about->new_sha256, entry ? index : NULL, kind, NULL };
+
+	(void)snprintf(generation, sizeof generation, "%lld", (long long)about->generation);
+	(void)snprintf(index, sizeof index, "%td", entry ? entry - service->reloads : 0);
+	(void)snprintf(kind, sizeof kind, "%d", entry ? (int)entry->kind : 0);
+	LS_TRY(ls_helper_ask(words, -1, timeout_ms + ASK_MARGIN_MS, &answer, err));
+	if (answer.value.len && out_warning)
+		*out_warning = ls_strndup((const char *)answer.value.data, answer.value.len);
+	return LS_OK;
 }
 
 enum ls_code ls_reload_validate(
@@ -99,11 +127,15 @@ enum ls_code ls_reload_validate(
 		.bind_from = bind ? staged : NULL,
 		.bind_to = bind ? present : NULL,
 		.timeout_ms = VALIDATE_TIMEOUT_S * 1000,
+		.as_unit = about->as_units,
+		.stop_fd = about->stop_fd,
 	};
 	enum ls_code rc;
 
 	if (!service->validate)
 		return LS_OK;
+	if (ls_helper_here())
+		return ask(service, NULL, about, NULL, err);
 	rc = run_command(&command, err);
 	if (rc == LS_OK)
 		return LS_OK;
@@ -123,12 +155,15 @@ static enum ls_code reload_exec(const struct ls_service *service, const struct l
 		.argv = reload->argv,
 		.envp = envp,
 		.timeout_ms = reload->timeout_s * 1000,
+		.as_unit = about->as_units,
+		.stop_fd = about->stop_fd,
 	};
 
 	return run_command(&command, err);
 }
 
-static enum ls_code reload_signal(const struct ls_reload *reload, struct ls_err *err)
+static enum ls_code reload_signal(
+	const struct ls_reload *reload, pid_t daemon_pid, struct ls_err *err)
 {
 	LS_CLEANUP(ls_buf_done) struct ls_buf text = { 0 };
 	int64_t pid;
@@ -139,7 +174,8 @@ static enum ls_code reload_signal(const struct ls_reload *reload, struct ls_err 
 	if (text.len)
 		text.data[len] = '\0';
 	/* 0 and below would mean groups, 1 is the machine's. */
-	if (!ls_text_number(ls_buf_text(&text), 2, INT32_MAX, &pid) || pid == getpid())
+	if (!ls_text_number(ls_buf_text(&text), 2, INT32_MAX, &pid) || pid == getpid() ||
+		pid == daemon_pid)
 		return LS_FAIL(err, LS_E_FAILED, "'%s' does not hold a service's process number",
 			reload->target);
 	if (kill((pid_t)pid, reload->signum) == 0)
@@ -234,13 +270,30 @@ static bool two_lines(struct ls_bytes answer)
 	return lines(answer) >= 2;
 }
 
-static enum ls_code read_password(
-	const struct ls_reload *reload, struct ls_secret *password, struct ls_err *err)
+static enum ls_code ask_password(const struct ls_service *service, const struct ls_reload *reload,
+	struct ls_secret *password, struct ls_err *err)
+{
+	LS_CLEANUP(ls_helper_answer_done) struct ls_helper_answer answer = { .fd = -1 };
+	char index[24];
+
+	(void)snprintf(index, sizeof index, "%td", reload - service->reloads);
+	LS_TRY(ls_helper_ask((const char *[]){ LS_ASK_PASSWORD, service->component, index, NULL },
+		-1, ASK_MARGIN_MS, &answer, err));
+	*password = answer.value;
+	answer.value = (struct ls_secret){ 0 };
+	return LS_OK;
+}
+
+static enum ls_code read_password(const struct ls_service *service, const struct ls_reload *reload,
+	struct ls_secret *password, struct ls_err *err)
 {
 	if (!reload->password_file)
 		return LS_OK;
-	LS_TRY(ls_file_read_secret(
-		AT_FDCWD, reload->password_file, PASSWORD_BYTES_MAX, password, err));
+	if (ls_helper_here())
+		LS_TRY(ask_password(service, reload, password, err));
+	else
+		LS_TRY(ls_file_read_secret(
+			AT_FDCWD, reload->password_file, PASSWORD_BYTES_MAX, password, err));
 	while (password->len && strchr("\r\n", password->data[password->len - 1]))
 		password->len--;
 	if (!password->len)
@@ -320,7 +373,7 @@ static enum ls_code reload_redis(const struct ls_service *service, const struct 
 		.timeout_ms = reload->timeout_s * 1000,
 	};
 
-	LS_TRY(read_password(reload, &password, err));
+	LS_TRY(read_password(service, reload, &password, err));
 	if (reload->tls) {
 		LS_TRY(live_file(service, about, "_cert.pem", &cert, err));
 		LS_TRY(live_file(service, about, "_key.pem", &key, err));
@@ -442,16 +495,24 @@ rollback:
 	return LS_WRAP(err, "socket '%s'", reload->target);
 }
 
+/* What a sandbox forbids, and the helper does. */
+static bool is_asked_for(enum ls_reload_kind kind)
+{
+	return kind == LS_RELOAD_SYSTEMD || kind == LS_RELOAD_EXEC || kind == LS_RELOAD_SIGNAL;
+}
+
 static enum ls_code reload_one(const struct ls_service *service, const struct ls_reload *reload,
 	const struct ls_reload_about *about, char **out_warning, struct ls_err *err)
 {
+	if (ls_helper_here() && is_asked_for(reload->kind))
+		return ask(service, reload, about, out_warning, err);
 	switch (reload->kind) {
 	case LS_RELOAD_SYSTEMD:
 		return reload_systemd(reload, out_warning, err);
 	case LS_RELOAD_EXEC:
 		return reload_exec(service, reload, about, err);
 	case LS_RELOAD_SIGNAL:
-		return reload_signal(reload, err);
+		return reload_signal(reload, about->daemon_pid, err);
 	case LS_RELOAD_REDIS:
 		return reload_redis(service, reload, about, err);
 	case LS_RELOAD_HAPROXY:
@@ -483,4 +544,84 @@ enum ls_code ls_reload_run(const struct ls_service *service, const struct ls_rel
 	if (warnings.len && out_warning)
 		*out_warning = ls_buf_take(&warnings);
 	return first;
+}
+
+/* ---- the helper's side ---- */
+
+static bool is_sha256(const char *text)
+{
+	size_t len = strspn(text, "0123456789abcdef");
+
+	return text[len] == '\0' && (len == 0 || len == LS_SHA256_TEXT - 1);
+}
+
+enum ls_code ls_reload_about_read(struct ls_helper_call *call, const struct ls_services *services,
+	const struct ls_service **out_service, struct ls_reload_about *out, struct ls_err *err)
+{
+	char *const *w = call->words;
+
+	if (call->count < 8 || !ls_name_valid(w[1]) || !ls_live_dir_valid(w[2]) ||
+		(w[3][0] && !ls_live_dir_valid(w[3])) || !ls_name_valid(w[4]) ||
+		!ls_text_number(w[5], 0, INT64_MAX, &out->generation) || !is_sha256(w[6]) ||
+		!is_sha256(w[7]))
+		return LS_FAIL(err, LS_E_REFUSED, "%s: not a request of lockstepd", w[0]);
+	out->dir = w[2];
+	out->present_dir = w[3];
+	out->node = w[4];
+	out->old_sha256 = w[6];
+	out->new_sha256 = w[7];
+	*out_service = ls_services_find(services, w[1]);
+	if (!*out_service)
+		return LS_FAIL(err, LS_E_REFUSED, "%s: no template for '%s'", w[0], w[1]);
+	return LS_OK;
+}
+
+static enum ls_code find_entry(const struct ls_service *service, const char *index,
+	const struct ls_reload **out, struct ls_err *err)
+{
+	int64_t at;
+
+	if (!ls_text_number(index, 0, INT32_MAX, &at) || (size_t)at >= service->reload_count)
+		return LS_FAIL(
+			err, LS_E_REFUSED, "'%s' has no reload entry %s", service->path, index);
+	*out = &service->reloads[at];
+	return LS_OK;
+}
+
+enum ls_code ls_reload_answer(struct ls_helper_call *call, const struct ls_service *service,
+	const struct ls_reload_about *about, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_str) char *warning = NULL;
+	const struct ls_reload *reload;
+	int64_t kind;
+	enum ls_code code;
+
+	if (call->count != 10)
+		return LS_FAIL(err, LS_E_REFUSED, "%s: not a request of lockstepd", call->words[0]);
+	LS_TRY(find_entry(service, call->words[8], &reload, err));
+	if (!ls_text_number(call->words[9], 0, INT32_MAX, &kind) || kind != (int)reload->kind ||
+		!is_asked_for(reload->kind))
+		return LS_FAIL(err, LS_E_REFUSED, "'%s' has another reload entry %s", service->path,
+			call->words[8]);
+	code = reload_one(service, reload, about, &warning, err);
+	if (warning)
+		ls_secret_set(&call->value, LS_BYTES_STR(warning));
+	return code;
+}
+
+enum ls_code ls_reload_password_answer(
+	struct ls_helper_call *call, const struct ls_services *services, struct ls_err *err)
+{
+	const struct ls_service *service =
+		call->count == 3 ? ls_services_find(services, call->words[1]) : NULL;
+	const struct ls_reload *reload;
+
+	if (!service)
+		return LS_FAIL(err, LS_E_REFUSED, "%s: no such template", call->words[0]);
+	LS_TRY(find_entry(service, call->words[2], &reload, err));
+	if (!reload->password_file)
+		return LS_FAIL(err, LS_E_REFUSED, "'%s': its reload entry %s has no password_file",
+			service->path, call->words[2]);
+	return ls_file_read_secret(
+		AT_FDCWD, reload->password_file, PASSWORD_BYTES_MAX, &call->value, err);
 }

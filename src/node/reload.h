@@ -5,6 +5,9 @@
  * _COMPONENT, _CERT_PATH, _KEY_PATH, _GENERATION, _NODE, _OLD_SHA256, _NEW_SHA256. No text from a
  * certificate gets into a command line. Under systemd (this process being a unit) commands run as
  * transient units.
+ *
+ * Where there is a helper (sys/helper.h) it runs commands, reloads units, sends signals and reads
+ * password files: it is asked by component and entry, and looks into its own copy of the templates.
  */
 #ifndef LS_NODE_RELOAD_H
 #define LS_NODE_RELOAD_H
@@ -20,6 +23,9 @@ struct ls_reload_about {
 	int64_t generation;
 	const char *old_sha256; /* "" when there was none */
 	const char *new_sha256;
+	bool as_units;    /* this is a unit: ls_systemd_is_unit */
+	pid_t daemon_pid; /* never signalled */
+	int stop_fd;      /* see struct ls_process; 0: none */
 };
 
 /* Runs the template's `validate` against the staged directory: LOCKSTEP_CERT_PATH and _KEY_PATH
@@ -35,5 +41,20 @@ LS_CHECK enum ls_code ls_reload_validate(
  * cert NAME <<", "commit ssl cert NAME"; answers are checked. */
 LS_CHECK enum ls_code ls_reload_run(const struct ls_service *service,
 	const struct ls_reload_about *about, char **out_warning, struct ls_err *err);
+
+/* The helper's side. */
+struct ls_helper_call;
+/* Reads words 1 to 7 of LS_ASK_VALIDATE and LS_ASK_RELOAD: component, directory, present directory,
+ * node, generation, old and new fingerprint. They are borrowed by *out. LS_E_REFUSED: not such as
+ * the daemon sends. */
+LS_CHECK enum ls_code ls_reload_about_read(struct ls_helper_call *call,
+	const struct ls_services *services, const struct ls_service **out_service,
+	struct ls_reload_about *out, struct ls_err *err);
+/* Does entry words[8] of LS_ASK_RELOAD, whose kind must be words[9]; a warning is its value. */
+LS_CHECK enum ls_code ls_reload_answer(struct ls_helper_call *call,
+	const struct ls_service *service, const struct ls_reload_about *about, struct ls_err *err);
+/* Words 1 and 2 of LS_ASK_PASSWORD: component, entry. */
+LS_CHECK enum ls_code ls_reload_password_answer(
+	struct ls_helper_call *call, const struct ls_services *services, struct ls_err *err);
 
 #endif

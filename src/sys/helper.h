@@ -30,7 +30,7 @@
 #define LS_ASK_MODE "mode"         /* octal; of the descriptor, which must be in a directory … */
 #define LS_ASK_OWNER "owner"   /* … of the daemon's. user and group as numbers, -1: as it is */
 #define LS_ASK_TOUCH "touch"   /* sets the times of the descriptor to now */
-#define LS_ASK_SETTLE "settle" /* intake/dropin.c: removes a file from incoming/ */
+#define LS_ASK_SETTLE "settle" /* intake/removal.c: removes a file from incoming/ */
 
 /* A request as the helper's side sees it. */
 struct ls_helper_call {

@@ -1,6 +1,7 @@
 #include "sys/systemd.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -134,9 +135,25 @@ static enum ls_code job_watch(sd_bus *bus, struct job *job, struct ls_err *err)
 	return LS_OK;
 }
 
-static enum ls_code job_await(sd_bus *bus, struct job *job, sd_bus_message *reply,
-	int64_t deadline_ms, const char *unit, struct ls_err *err)
+/* sd_bus_wait, and an eye on `stop_fd` (0: none). */
+static int bus_wait(sd_bus *bus, int stop_fd, int64_t left_ms, bool *out_stop)
 {
+	struct pollfd fds[] = { { .fd = sd_bus_get_fd(bus),
+					.events = (short)sd_bus_get_events(bus) },
+		{ .fd = stop_fd > 0 ? stop_fd : -1, .events = POLLIN } };
+	int rc;
+
+	if (stop_fd <= 0)
+		return sd_bus_wait(bus, (uint64_t)left_ms * USEC_PER_MS);
+	rc = poll(fds, LS_COUNT(fds), left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
+	*out_stop = rc > 0 && fds[1].revents != 0;
+	return rc < 0 ? -errno : rc;
+}
+
+static enum ls_code job_await(sd_bus *bus, struct job *job, sd_bus_message *reply,
+	int64_t deadline_ms, int stop_fd, const char *unit, struct ls_err *err)
+{
+	bool stop = false;
 	const char *path;
 	int rc = sd_bus_message_read(reply, "o", &path);
 
@@ -155,7 +172,9 @@ static enum ls_code job_await(sd_bus *bus, struct job *job, sd_bus_message *repl
 			continue;
 		if (left <= 0)
 			return LS_FAIL(err, LS_E_TIMEOUT, "%s: the job did not end in time", unit);
-		rc = sd_bus_wait(bus, (uint64_t)left * USEC_PER_MS);
+		if (stop)
+			return LS_FAIL(err, LS_E_UNKNOWN, "%s: nobody waits for it any more", unit);
+		rc = bus_wait(bus, stop_fd, left, &stop);
 		if (rc < 0 && rc != -EINTR)
 			return bus_failed(NULL, rc, "wait for", unit, err);
 	}
@@ -234,7 +253,7 @@ enum ls_code ls_systemd_reload(const char *unit, int64_t timeout_ms, struct ls_e
 			LS_HINT(err, "give %s an ExecReload=, or use a command instead", unit);
 		return code;
 	}
-	LS_TRY(job_await(bus, &job, reply, deadline_ms, unit, err));
+	LS_TRY(job_await(bus, &job, reply, deadline_ms, 0, unit, err));
 	if (strcmp(job.result, "done") != 0) {
 		LS_FAIL(err, LS_E_FAILED, "reload %s: its job ended with '%s'", unit, job.result);
 		LS_HINT(err, "see 'systemctl status %s'", unit);
@@ -348,7 +367,8 @@ static enum ls_code explain_end(sd_bus *bus, const char *unit, const struct tran
 }
 
 enum ls_code ls_systemd_run(const char *description, char *const *argv, char *const *envp,
-	const char *bind_from, const char *bind_to, int64_t timeout_ms, struct ls_err *err)
+	const char *bind_from, const char *bind_to, int64_t timeout_ms, int stop_fd,
+	struct ls_err *err)
 {
 	LS_CLEANUP(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 	LS_CLEANUP(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
@@ -369,7 +389,10 @@ enum ls_code ls_systemd_run(const char *description, char *const *argv, char *co
 	rc = start_call(bus, unit, &run, &reply, &error);
 	if (rc < 0)
 		return bus_failed(&error, rc, "start a unit for", argv[0], err);
-	code = job_await(bus, &job, reply, deadline_ms, unit, err);
+	code = job_await(bus, &job, reply, deadline_ms, stop_fd, unit, err);
+	if (code == LS_E_UNKNOWN) /* best effort: its own time limit holds as well */
+		(void)sd_bus_call_method(bus, MANAGER, MANAGER_PATH, MANAGER_IFACE, "StopUnit",
+			NULL, NULL, "ss", unit, "replace");
 	if (code == LS_OK && strcmp(job.result, "done") != 0)
 		code = explain_end(bus, unit, &run, job.result, err);
 	return code;

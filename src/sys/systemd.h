@@ -30,9 +30,11 @@ LS_CHECK enum ls_code ls_systemd_reload(const char *unit, int64_t timeout_ms, st
  * daemon's sandbox) and waits for its end. `bind_from`/`bind_to` (may be NULL) is a read-only bind
  * mount that only the command sees. Words are taken as they are, nothing in them is expanded.
  * LS_E_FAILED: exit status not 0 (naming it), ended by a signal or by the time limit; LS_E_TIMEOUT:
- * systemd did not say how it ended within 10 s more. */
+ * systemd did not say how it ended within 10 s more. As soon as `stop_fd` (0: none) can be read
+ * from or is hung up the unit is told to stop: LS_E_UNKNOWN. */
 LS_CHECK enum ls_code ls_systemd_run(const char *description, char *const *argv, char *const *envp,
-	const char *bind_from, const char *bind_to, int64_t timeout_ms, struct ls_err *err);
+	const char *bind_from, const char *bind_to, int64_t timeout_ms, int stop_fd,
+	struct ls_err *err);
 
 /* Priorities are syslog's. `fields` are "NAME=value" strings, NULL-ended, may be NULL. `message_id`
  * is 32 hex digits or NULL. Goes to the journal when standard error is connected to it

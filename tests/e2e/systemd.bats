@@ -102,7 +102,11 @@ no_drop_in() {
 	[[ "$output" == *'Read-only file system'* ]]
 	m grep -E '^NoNewPrivs:.1' "/proc/$(show MainPID)/status"
 	m grep -E '^Seccomp:.2' "/proc/$(show MainPID)/status"
-	m grep -E '^CapEff:.0000000000000021$' "/proc/$(show MainPID)/status" # CHOWN and KILL
+	m grep -E '^CapEff:.0000000000000000$' "/proc/$(show MainPID)/status"
+	# Nor can its helper do more than the unit lets it: CHOWN and KILL.
+	m sh -c "grep -E '^CapEff:.0000000000000021$' /proc/\$(pgrep -P $(show MainPID))/status"
+	entries MESSAGE_ID=5b8a3c0e6f5d4d0f9d3b6f0f6f2a1c0f |
+		jq -e '.[-1].MESSAGE | test("^sandbox: no_new_privs, no capabilities, seccomp, Landlock ABI [2-9]$")'
 }
 
 @test "a failing hook is reported with where its output is" {

@@ -6,14 +6,22 @@ setup() {
 	root=$BATS_TEST_TMPDIR/n1
 	mkdir -p "$root/usr/share/lockstep"
 	cp -r templates policies "$root/usr/share/lockstep/"
-	grind=(valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99
+	# No socket of its own, which it could not remove from inside the daemon's sandbox.
+	grind=(valgrind --vgdb=no --quiet --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99
 		--log-file="$BATS_TEST_TMPDIR/valgrind.%p")
 	daemon=
 }
 
 teardown() {
 	[ -z "$daemon" ] || kill -KILL "$daemon" 2>/dev/null || true
-	cat "$BATS_TEST_TMPDIR"/valgrind.* 2>/dev/null | head -n 60
+	findings | head -n 60
+}
+
+# Valgrind 3.19 does not know landlock_create_ruleset (444) and seccomp (317), and says so. The daemon then closes what
+# it can: everything but Landlock.
+findings() {
+	cat "$BATS_TEST_TMPDIR"/valgrind.* 2>/dev/null |
+		sed '/unhandled amd64-linux syscall: \(444\|317\)$/,/valgrind.org\/support\/bug_reports.html/d'
 }
 
 until_true() { # until_true SECONDS COMMAND…
@@ -56,5 +64,5 @@ until_true() { # until_true SECONDS COMMAND…
 	wait "$daemon" || code=$?
 	daemon=
 	[ "$code" = 0 ]
-	[ -z "$(cat "$BATS_TEST_TMPDIR"/valgrind.*)" ]
+	[ -z "$(findings)" ]
 }

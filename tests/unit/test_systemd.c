@@ -83,7 +83,7 @@ START_TEST(without_a_bus_nothing_hangs_and_the_code_says_so)
 	(void)setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", 1);
 	ck_code(ls_systemd_reload("x.service", 1000, &err), LS_E_UNREACHABLE);
 	ck_assert_str_ne(err.hint, "");
-	ck_code(ls_systemd_run("d", argv, NULL, NULL, NULL, 1000, &err), LS_E_UNREACHABLE);
+	ck_code(ls_systemd_run("d", argv, NULL, NULL, NULL, 1000, 0, &err), LS_E_UNREACHABLE);
 	if (!ls_systemd_booted()) {
 		ck_ok(ls_systemd_unit_state("x.service", &state, &err));
 		ck_assert_int_eq(state, LS_UNIT_MISSING);
