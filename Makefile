@@ -205,7 +205,7 @@ install: all
 	install -m 644 docs/completion/lockstep.bash $(SHARE)/bash-completion/completions/lockstep
 	ln -sf lockstep $(SHARE)/bash-completion/completions/rladmin
 	install -m 644 docs/completion/_lockstep $(SHARE)/zsh/site-functions/_lockstep
-	install -m 644 README.md LICENSE docs/*.md $(SHARE)/doc/lockstep
+	install -m 644 README.md LICENSE docs/*.md docs/*.svg docs/*.tsv $(SHARE)/doc/lockstep
 	for page in $(MAN); do \
 		dir=$(SHARE)/man/man$${page##*.}; install -d $$dir && install -m 644 $$page $$dir || exit 1; done
 
