@@ -503,6 +503,9 @@ static enum ls_code do_revert(
 	LS_TRY(ls_history_compose(
 		a->history, &p->before, &about, &a->identity.signer, &id, &pack, err));
 	LS_TRY(ls_store_publish(a->store, id.hex, ls_buf_bytes(&pack), err));
+	/* Before the record names it as the tip: who looks then, or starts after a crash, reads it.
+	 */
+	LS_TRY(ls_history_accept(a->history, &id, ls_buf_bytes(&pack), err));
 	return ls_store_revert(
 		a->store, r->nonce, id.hex, why, about.time_s + p->state.settings.timeout_s, err);
 }

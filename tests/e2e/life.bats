@@ -41,3 +41,26 @@ some_generations() {
 	run -0 on_terminal "$E2E_BUILD/lockstep" --root "$R" --quiet history verify
 	! grep -q verified "$T/terminal"
 }
+
+@test "while a change is taken back, what is in force can be looked at all the time" {
+	services_conf 1
+	init --quiet
+	redis_up proxy
+	template proxy "reload = ( { exec = [ \"/bin/true\" ]; } );
+		serve = ( { endpoint = \"$REDIS\"; name = \"\${fqdn}\"; } );"
+	start_daemon
+	# Slow syncs, so that each step is long enough to be met.
+	start strace strace -f -qq -o /dev/null -e trace=fsync -e inject=fsync:delay_exit=30ms -p "$(pid_of lockstepd)"
+	wait_for "grep -q 'TracerPid:.[1-9]' /proc/$(pid_of lockstepd)/status" $DEADLINE
+	start looks bash -c 'until [ -e "$T/go" ]; do
+		"$0" --root "$R" --quiet cert list >/dev/null 2>>"$T/faults"; echo >>"$T/looks"; done' "$E2E_BUILD/lockstep"
+	run -6 lockstep cert renew proxy --force
+	: >"$T/go"
+	wait_for "gone $(pid_of looks)" $DEADLINE
+	stop strace
+	cat "$T/faults"
+	[ ! -s "$T/faults" ]
+	[ "$(wc -l <"$T/looks")" -gt 3 ]
+	wait_for healthy $DEADLINE
+	lockstep --quiet history verify
+}
