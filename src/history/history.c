@@ -195,6 +195,8 @@ enum ls_code ls_repo_dir(
 
 /* ---- objects ---- */
 
+#define LOOKS_MAX 10
+
 enum ls_code ls_repo_oid(const struct ls_commit_id *id, git_oid *out, struct ls_err *err)
 {
 	if (strlen(id->hex) != GIT_OID_HEXSZ || git_oid_fromstr(out, id->hex) != 0)
@@ -236,22 +238,33 @@ static bool known(git_odb *odb, const git_oid *oid)
 	return git_odb_exists_ext(odb, oid, GIT_ODB_LOOKUP_NO_REFRESH);
 }
 
+/* libgit2 would find a new pack by itself, but it never lets go of one that was merged away: a
+ * handle that only reads would gather their descriptors for as long as it lives. So what is in none
+ * of the packs that it knows is not there, until they are opened anew. */
+static enum ls_code read_once(struct ls_history *history, const git_oid *oid, git_object_t type,
+	git_object_t *out_found, struct ls_buf *out, struct ls_err *err)
+{
+	if (known(history->packs, oid))
+		return read_packed(history, oid, type, out, err);
+	if (known(history->loose, oid))
+		return ls_loose_read(history, oid, LS_OBJECT_BYTES_MAX, out_found, out, err);
+	return LS_FAIL(err, LS_E_NOT_FOUND, "it is in no pack");
+}
+
+/* Packs may be merged by another handle at this moment: one whose index is known is gone before it
+ * is opened, and a listing in the middle shows neither the old ones nor the new one. */
 enum ls_code ls_repo_read(struct ls_history *history, const git_oid *oid, git_object_t type,
 	struct ls_buf *out, struct ls_err *err)
 {
 	git_object_t found = type;
 	char hex[GIT_OID_HEXSZ + 1];
-	enum ls_code rc;
+	enum ls_code rc = read_once(history, oid, type, &found, out, err);
 
-	(void)git_oid_tostr(hex, sizeof hex, oid);
-	/* libgit2 would find a new pack by itself, but it never lets go of one that was merged
-	 * away: a handle that only reads would gather their descriptors for as long as it lives. */
-	if (!known(history->packs, oid) && !known(history->loose, oid))
+	for (int i = 0; rc == LS_E_NOT_FOUND && i < LOOKS_MAX; i++) {
 		LS_TRY(ls_repo_reopen(history, err));
-	if (!known(history->packs, oid) && known(history->loose, oid))
-		rc = ls_loose_read(history, oid, LS_OBJECT_BYTES_MAX, &found, out, err);
-	else
-		rc = read_packed(history, oid, type, out, err);
+		rc = read_once(history, oid, type, &found, out, err);
+	}
+	(void)git_oid_tostr(hex, sizeof hex, oid);
 	if (rc != LS_OK) { /* the code also for callers who want no words */
 		LS_WRAP(err, "object %s", hex);
 		return rc;

@@ -799,6 +799,34 @@ START_TEST(another_handle_survives_tidying)
 }
 END_TEST
 
+/* As the daemon's reader, or another process, lives beside a writer that is busy: a listing of the
+ * packs in the middle of a merge shows neither the old ones nor the new one. */
+START_TEST(a_reader_misses_nothing_while_packs_are_merged)
+{
+	struct ls_commit_id root, head = chain(9, &root);
+	int status = -1, reads = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		for (int64_t i = 10; i <= 200; i++) {
+			head = next(i, &head);
+			ck_ok(ls_history_tidy(history, &err));
+		}
+		_exit(0);
+	}
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		LS_CLEANUP(ls_history_free) struct ls_history *other = NULL;
+		struct ls_commit_id id;
+
+		ck_ok(ls_history_open(path, &other, &err));
+		ck_ok(ls_history_find(other, &head, 1, &id, &err));
+		reads++;
+	}
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	ck_assert_int_gt(reads, 0);
+}
+END_TEST
+
 static int deleted_packs_open(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -1069,6 +1097,7 @@ LS_TEST_MAIN_FIXTURE("history", setup, teardown, an_empty_history_has_no_head_an
 	a_flipped_byte_in_a_pack_or_index_is_found, a_flipped_byte_in_a_loose_object_is_found,
 	a_missing_object_is_named_with_its_generation, tidying_keeps_every_object_and_few_packs,
 	tidying_leaves_big_packs_as_they_are, another_handle_survives_tidying,
+	a_reader_misses_nothing_while_packs_are_merged,
 	a_handle_that_only_reads_lets_go_of_merged_packs, what_stock_git_leaves_is_no_hindrance,
 	a_flipped_bit_anywhere_is_repaired_from_a_copy,
 	a_lost_object_is_named_and_only_its_own_content_is_taken,
