@@ -980,11 +980,16 @@ START_TEST(a_flipped_bit_anywhere_is_repaired_from_a_copy)
 	idx = ls_format("%.*s.idx", (int)strlen(pack) - 5, pack);
 	ls_history_free(&history);
 	ck_assert(shell("cp -a . ../copy.git"));
-	for (long at = 0; at < size_of(pack) + size_of(idx); at += 157) {
+	for (long step = 0; step * 157 < size_of(pack) + size_of(idx) + 157; step++) {
 		LS_CLEANUP(ls_survey_done) struct ls_survey before = { 0 }, left = { 0 };
+		long at = step * 157;
 		size_t restored;
 		int64_t count;
 
+		/* Last, in the index' CRCs, which nobody reads an object by: (header, fan-out,
+		 * ids), CRCs, offsets, two checksums. */
+		if (at >= size_of(pack) + size_of(idx))
+			at = size_of(pack) + 1032 + 20 * ((size_of(idx) - 1072) / 28);
 		if (at < size_of(pack))
 			flip(pack, at);
 		else
