@@ -143,6 +143,14 @@ enum ls_code ls_agent_refresh(struct ls_agent *a, struct ls_err *err)
 	return LS_OK;
 }
 
+/* What the helper runs is what this agent means. */
+static enum ls_code tell_helper(const struct ls_agent *a, struct ls_err *err)
+{
+	if (a->lock_fd < 0 || !ls_helper_here())
+		return LS_OK;
+	return ls_helper_ask((const char *[]){ LS_ASK_REREAD, NULL }, -1, REREAD_MS, NULL, err);
+}
+
 enum ls_code ls_agent_reload_config(struct ls_agent *a, struct ls_err *err)
 {
 	LS_CLEANUP(ls_services_done) struct ls_services services = { 0 };
@@ -150,10 +158,7 @@ enum ls_code ls_agent_reload_config(struct ls_agent *a, struct ls_err *err)
 
 	LS_TRY(ls_config_load(a->paths.config, &config, err));
 	LS_TRY(ls_services_load(&a->paths, a->tip.fqdn, &services, err));
-	/* What it runs is what this agent means. */
-	if (a->lock_fd >= 0 && ls_helper_here())
-		LS_TRY(ls_helper_ask(
-			(const char *[]){ LS_ASK_REREAD, NULL }, -1, REREAD_MS, NULL, err));
+	LS_TRY(tell_helper(a, err));
 	a->config = config;
 	ls_services_done(&a->services);
 	ls_free_strv(&a->faults);
@@ -195,7 +200,8 @@ enum ls_code ls_agent_load_services(struct ls_agent *a, struct ls_err *err)
 	LS_TRY(ls_services_load_some(&a->paths, a->tip.fqdn, &a->services, &a->faults, err));
 	for (size_t i = 0; a->faults && i < a->tip.component_count; i++)
 		assume_live(a, a->tip.components[i].name);
-	return LS_OK;
+	/* With a fault nothing is run until reload_config has found none. */
+	return a->faults ? LS_OK : tell_helper(a, err);
 }
 
 bool ls_agent_record_is_older(
