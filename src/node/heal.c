@@ -45,14 +45,15 @@ static void tell(struct heal *heal, const struct ls_live_file *file, int *fd)
 	heal->on_foreign(heal->arg, &foreign);
 }
 
-/* Whether somebody whom the template does not name could read it as it stands. */
+/* Whether somebody whom the template does not name could read it as it stands. Its own group is
+ * named, also when the template has become stricter since the file was made. */
 static bool is_exposed(const struct stat *st, const struct ls_live_file *file)
 {
 	bool other_owner = geteuid() == 0 && st->st_uid != 0 && (st->st_mode & S_IRUSR);
 	bool other_group =
 		file->group != (gid_t)-1 && st->st_gid != file->group && (st->st_mode & S_IRGRP);
 
-	return (st->st_mode & ~file->mode & (S_IRGRP | S_IROTH)) || other_owner || other_group;
+	return (st->st_mode & ~file->mode & S_IROTH) || other_owner || other_group;
 }
 
 /* The mode is put back in a moment, but whoever looked meanwhile has the key. */

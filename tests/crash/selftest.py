@@ -42,7 +42,7 @@ def damage(node):
         write(path, json.dumps(identity, sort_keys=True, indent=1))
 
     def put(path, data=b""):
-        return lambda: write(path, data)
+        return lambda: (write(path, data), os.chmod(path, 0o600))  # else that is what is noticed
 
     other = contents(f"{certs}/cm_key.pem")
     return [

@@ -14,7 +14,7 @@ CRASH=$BATS_TEST_DIRNAME/../crash/run
 }
 
 @test "cert set, every call failing with ENOSPC and with EIO: refused in words or whole" {
-	"$CRASH" --kinds set --faults enospc,eio
+	LOCKSTEP_BUILD=${LOCKSTEP_RELEASE:-build/release} "$CRASH" --kinds set --faults enospc,eio
 }
 
 # The way back is decided before this node has its commit: the points between the record and the pack's index.

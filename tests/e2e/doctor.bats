@@ -178,7 +178,7 @@ history_is_whole() {
 	chmod 644 "$CERTS/proxy_key.pem"
 	chmod 600 "$CERTS/api_cert.pem"
 	[ "$EUID" != 0 ] || chown 1:1 "$CERTS/cm_cert.pem" "$INCOMING"
-	only_finds daemon identity modes # of live files nothing is known without the identity
+	only_finds config daemon identity modes # of live files nothing is known without the identity
 	[ "$(commands | grep -c chmod)" -ge 9 ]
 	mends
 	stop lockstepd
