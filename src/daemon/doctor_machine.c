@@ -257,6 +257,17 @@ static char *hidden_by(char *const *dirs, const char *path)
 	return NULL;
 }
 
+/* What stands between the first quotes of a message. */
+static bool quoted(const char *text, char **out)
+{
+	const char *from = strchr(text, '\'');
+	const char *end = from ? strchr(from + 1, '\'') : NULL;
+
+	if (end)
+		*out = ls_strndup(from + 1, (size_t)(end - from - 1));
+	return end != NULL;
+}
+
 static void config_fault(struct ls_doctor *d, const char *text, char *const *dirs, const char *why)
 {
 	LS_CLEANUP(ls_free_str) char *path = NULL;
@@ -265,6 +276,12 @@ static void config_fault(struct ls_doctor *d, const char *text, char *const *dir
 	LS_CLEANUP(ls_free_str) char *does = NULL;
 	int64_t line = 0;
 
+	if (strstr(text, "writable by everybody") && quoted(text, &path)) {
+		word = ls_doctor_quote(path);
+		ls_doctor_wrong(d, ls_strdup(text), why, "lets root and its group alone write it",
+			ls_format("chmod o-w %s", word));
+		return;
+	}
 	if (!split_place(text, &path, &line)) {
 		LS_CLEANUP(ls_free_str)
 		char *dir = ls_doctor_quote(dirs ? dirs[0] : d->paths.config);

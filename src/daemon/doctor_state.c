@@ -17,7 +17,6 @@
 static bool readable_key(const struct ls_doctor *d, const char *name)
 {
 	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/%s", d->paths.identity, name);
-	LS_CLEANUP(ls_fd_close) int fd = -1;
 	LS_CLEANUP(ls_secret_done) struct ls_secret pem = { 0 };
 
 	/* What is in it is judged by loading it; here: whether there is something to load. */

@@ -163,7 +163,6 @@ void ls_walk(struct ls_history *history, const git_oid *head, ls_walk_lost *lost
 	push(&w, head, GIT_OBJECT_COMMIT, 0, "");
 	while (w.count > 0) {
 		struct ls_walk_object object = w.stack[--w.count];
-		LS_CLEANUP(ls_free_str) char *path = object.path;
 		LS_CLEANUP(ls_buf_done) struct ls_buf raw = { 0 };
 		struct ls_err why = { 0 };
 		bool have = ls_repo_read(history, &object.oid, object.type, &raw, &why) == LS_OK;
@@ -174,5 +173,6 @@ void ls_walk(struct ls_history *history, const git_oid *head, ls_walk_lost *lost
 			push_commit(&w, &object, &raw);
 		else if (have && object.type == GIT_OBJECT_TREE)
 			push_tree(&w, &object, &raw);
+		free(object.path);
 	}
 }

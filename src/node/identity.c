@@ -44,12 +44,12 @@ static enum ls_code check_private(
 		return LS_E_REFUSED;
 	}
 	if (st->st_mode & 077) {
-		LS_FAIL(err, LS_E_REFUSED, "'%s%s%s' can be read by others (mode %04o)", path,
-			slash, name, (unsigned)(st->st_mode & 07777));
-		LS_HINT(err,
-			"chmod %s %s%s%s; if somebody may have read it: lockstep seal rotate, then "
-			"lockstep cert renew --force",
-			*name ? "600" : "700", path, slash, name);
+		LS_FAIL(err, LS_E_REFUSED,
+			"'%s%s%s' can be read by others (mode %04o); if somebody may have read it, "
+			"run 'lockstep seal rotate' and 'lockstep cert renew --force' when it is "
+			"mended",
+			path, slash, name, (unsigned)(st->st_mode & 07777));
+		LS_HINT(err, "chmod %s %s%s%s", *name ? "600" : "700", path, slash, name);
 		return LS_E_REFUSED;
 	}
 	return LS_OK;

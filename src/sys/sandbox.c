@@ -408,8 +408,16 @@ static const struct rule {
 } rules[] = {
 #define ALLOW SCMP_ACT_ALLOW
 #define REFUSE SCMP_ACT_ERRNO(EPERM)
-#define IS(n, value) SCMP_CMP64(n, SCMP_CMP_EQ, value)
-#define BITS(n, mask, value) SCMP_CMP64(n, SCMP_CMP_MASKED_EQ, mask, value)
+/* As SCMP_CMP64, with all members said. */
+#define THAT(n, how, value)                                                                        \
+	{                                                                                          \
+		n, how, value, 0                                                                   \
+	}
+#define IS(n, value) THAT(n, SCMP_CMP_EQ, value)
+#define BITS(n, mask, value)                                                                       \
+	{                                                                                          \
+		n, SCMP_CMP_MASKED_EQ, mask, value                                                 \
+	}
 #define TYPE_MASK 0xf /* the others are SOCK_CLOEXEC and SOCK_NONBLOCK */
 	/* UNIX sockets for datagrams only: the journal and the service manager. A stream could lead
 	 * to the system bus, where root has any command started. */
@@ -422,16 +430,16 @@ static const struct rule {
 	{ ALLOW, SCMP_SYS(socket), { IS(0, AF_INET6), BITS(1, TYPE_MASK, SOCK_STREAM) }, 2 },
 	{ ALLOW, SCMP_SYS(socket), { IS(0, AF_INET6), BITS(1, TYPE_MASK, SOCK_DGRAM) }, 2 },
 	{ REFUSE, SCMP_SYS(socket), { IS(0, AF_INET6), BITS(1, TYPE_MASK, SOCK_RAW) }, 2 },
-	{ REFUSE, SCMP_SYS(socket), { SCMP_CMP64(0, SCMP_CMP_GT, AF_INET6) }, 1 },
+	{ REFUSE, SCMP_SYS(socket), { THAT(0, SCMP_CMP_GT, AF_INET6) }, 1 },
 	/* The helper is asked on one half of a pair. */
 	{ ALLOW, SCMP_SYS(socketpair), { IS(0, AF_UNIX) }, 1 },
 	/* No filters, which are programs: SO_ATTACH_FILTER (26), …_BPF (50), …_REUSEPORT_… */
-	{ ALLOW, SCMP_SYS(setsockopt), { IS(1, SOL_SOCKET), SCMP_CMP64(2, SCMP_CMP_LT, 26) }, 2 },
+	{ ALLOW, SCMP_SYS(setsockopt), { IS(1, SOL_SOCKET), THAT(2, SCMP_CMP_LT, 26) }, 2 },
 	{ ALLOW, SCMP_SYS(setsockopt), { IS(1, 0 /* IPPROTO_IP */) }, 1 },
 	{ ALLOW, SCMP_SYS(setsockopt), { IS(1, 6 /* IPPROTO_TCP */) }, 1 },
 	{ ALLOW, SCMP_SYS(setsockopt), { IS(1, 41 /* IPPROTO_IPV6 */) }, 1 },
 	/* F_SETOWN, F_SETSIG, F_SETOWN_EX would send any signal to anybody. */
-	{ ALLOW, SCMP_SYS(fcntl), { SCMP_CMP64(1, SCMP_CMP_LT, F_SETOWN) }, 1 },
+	{ ALLOW, SCMP_SYS(fcntl), { THAT(1, SCMP_CMP_LT, F_SETOWN) }, 1 },
 	{ REFUSE, SCMP_SYS(fcntl), { IS(1, F_SETOWN) }, 1 },
 	{ REFUSE, SCMP_SYS(fcntl), { IS(1, F_SETSIG) }, 1 },
 	{ REFUSE, SCMP_SYS(fcntl), { IS(1, F_SETOWN_EX) }, 1 },

@@ -175,7 +175,7 @@ history_is_whole() {
 	chmod 666 "$TEMPLATES/proxy.conf" "$R/$LIB/identity/signing-key.pem"
 	chmod 755 "$R/$LIB" "$R/$LIB/identity" "$R/$LIB/store" "$R/$LIB/history.git" "$INCOMING"
 	chmod 777 "$CERTS" "$R/etc/lockstep"
-	chmod 644 "$CERTS/proxy_key.pem"
+	chmod 600 "$CERTS/proxy_key.pem" # open to others it would want a new key: secrets.bats
 	chmod 600 "$CERTS/api_cert.pem"
 	[ "$EUID" != 0 ] || chown 1:1 "$CERTS/cm_cert.pem" "$INCOMING"
 	only_finds config daemon identity modes # of live files nothing is known without the identity

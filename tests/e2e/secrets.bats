@@ -179,7 +179,9 @@ clean_disk() {
 	learn_live
 	clean "the request's certificate"
 
-	strace -f -qq -e trace=execve -v -s 100000 -o "$T/executed" -p "$(pid_of lockstepd)" 3>&- &
+	# The daemon and its helper, which runs the hooks and makes the RSA keys.
+	strace -f -qq -e trace=execve -v -s 100000 -o "$T/executed" -p "$(pid_of lockstepd)" \
+		-p "$(pgrep -P "$(pid_of lockstepd)")" 3>&- &
 	wait_for "! grep -q 'TracerPid:[[:space:]]0' /proc/$(pid_of lockstepd)/status" $DEADLINE
 	for _ in 1 2 3; do
 		say status || true
@@ -189,7 +191,7 @@ clean_disk() {
 	wait $!
 	kill -TERM "$(awk '/TracerPid/ { print $2 }' "/proc/$(pid_of lockstepd)/status")"
 	wait_for "grep -q 'TracerPid:[[:space:]]0' /proc/$(pid_of lockstepd)/status" $DEADLINE
-	grep -q -- --generate-key "$T/executed"
+	grep -q -F "$T/hook.sh" "$T/executed"
 	learn_live
 	clean "renewal of generated keys, with status and list"
 	say rollback 2
@@ -281,7 +283,8 @@ no_core() { grep -qE '^Max core file size +0 +0 ' "/proc/$(pid_of "$1")/limits";
 		start lockstepd "$E2E_BUILD/lockstepd" --root "$R"
 		wait_for "log_has 'cannot be opened'" $DEADLINE
 		log_has "'${bad#* }' can be read by others \(mode 0${bad% *}\)"
-		log_has "chmod $good ${bad#* }; if somebody may have read it: lockstep seal rotate, then lockstep cert renew"
+		log_has "if somebody may have read it, run 'lockstep seal rotate' and 'lockstep cert renew --force'"
+		log_has "chmod $good ${bad#* }"
 		[ ! -S "$R/run/lockstep/control.sock" ]
 		for verb in status "cert list" "history verify" "init --cluster prod"; do
 			run --separate-stderr lockstep $verb

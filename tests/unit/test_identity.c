@@ -107,7 +107,7 @@ START_TEST(what_others_can_read_is_refused_with_the_command_that_mends_it)
 	ck_code(ls_identity_load(path, &read_back, &err), LS_E_REFUSED);
 	ck_code(ls_identity_check(path, &err), LS_E_REFUSED);
 	ck_assert_ptr_nonnull(strstr(err.hint, "wrapping-7-key.pem"));
-	ck_assert_ptr_nonnull(strstr(err.hint, "lockstep seal rotate"));
+	ck_assert_ptr_nonnull(strstr(err.text, "lockstep seal rotate"));
 	change_mode("wrapping-7-key.pem", 0600);
 	ck_ok(ls_identity_check(path, &err));
 }
