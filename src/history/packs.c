@@ -137,6 +137,19 @@ static bool pack_has_commit(
 	return git_odb_read_header(&len, &type, odb, oid) == 0 && type == GIT_OBJECT_COMMIT;
 }
 
+/* libgit2 1.5 loses 40 bytes each time its indexer cannot make a file, and what waits for a disk is
+ * tried again and again. What a crash leaves of this is removed at the start. */
+static enum ls_code can_make_files(int fd, struct ls_err *err)
+{
+	static const char name[] = ".tmp-probe";
+	LS_CLEANUP(ls_fd_close)
+	int probe = openat(fd, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (probe < 0)
+		return LS_FAIL_ERRNO(err, "make a file in objects/pack");
+	return ls_file_remove(fd, name, err);
+}
+
 enum ls_code ls_packs_write(const struct ls_history *history, struct ls_bytes pack,
 	char **out_idx_name, struct ls_err *err)
 {
@@ -147,6 +160,7 @@ enum ls_code ls_packs_write(const struct ls_history *history, struct ls_bytes pa
 	int rc;
 
 	LS_TRY(ls_repo_dir(history, "objects/pack", &fd, err));
+	LS_TRY(can_make_files(fd, err));
 	rc = git_indexer_new(&indexer, path, 0, NULL, NULL);
 	if (rc == 0)
 		rc = git_indexer_append(indexer, pack.data, pack.len, &progress);
