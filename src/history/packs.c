@@ -137,10 +137,8 @@ static bool pack_has_commit(
 	return git_odb_read_header(&len, &type, odb, oid) == 0 && type == GIT_OBJECT_COMMIT;
 }
 
-/* Two things of libgit2 1.5 leak when the disk fails, and what waits for a disk is tried again and
- * again: the indexer if it cannot make its file, hence this, and the packbuilder if it writes to a
- * file itself, so packs are built in memory. What a crash leaves of this is removed at the start.
- */
+/* libgit2 1.5 loses 40 bytes each time its indexer cannot make a file, and what waits for a disk is
+ * tried again and again. What a crash leaves of this is removed at the start. */
 static enum ls_code can_make_files(int fd, struct ls_err *err)
 {
 	static const char name[] = ".tmp-probe";

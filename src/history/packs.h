@@ -28,8 +28,7 @@ LS_CHECK enum ls_code ls_packs_objects_of(
  * a file that has gone is fine. */
 bool ls_packs_checkable(const char *name);
 LS_CHECK enum ls_code ls_packs_check(int fd, const char *name, struct ls_err *err);
-/* Indexes a pack into objects/pack, synced. *out_idx_name (heap) is set when it is in place;
- * nothing is left behind when it fails. */
+/* Indexes a pack into objects/pack, synced. *out_idx_name (heap) is set when it is in place. */
 LS_CHECK enum ls_code ls_packs_write(const struct ls_history *history, struct ls_bytes pack,
 	char **out_idx_name, struct ls_err *err);
 

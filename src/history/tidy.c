@@ -123,12 +123,13 @@ static enum ls_code check_merged(const struct ls_history *history, const struct 
 	return LS_OK;
 }
 
-/* In memory: no more than what the packs to merge hold. */
-static enum ls_code build(const struct ls_history *history, const struct packs *packs, size_t count,
-	git_buf *out, struct ls_err *err)
+static enum ls_code merge(struct ls_history *history, int fd, const struct packs *packs,
+	size_t count, struct ls_err *err)
 {
-	LS_CLEANUP(ls_repository_free) git_repository *repo = NULL;
 	LS_CLEANUP(ls_packbuilder_free) git_packbuilder *builder = NULL;
+	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/objects/pack", history->path);
+	LS_CLEANUP(ls_free_str) char *idx_name = NULL;
+	LS_CLEANUP(ls_repository_free) git_repository *repo = NULL;
 	int rc = git_repository_wrap_odb(&repo, history->packs);
 
 	if (rc == 0)
@@ -136,20 +137,15 @@ static enum ls_code build(const struct ls_history *history, const struct packs *
 	if (rc < 0)
 		return ls_repo_fail(err, rc, "merge packs");
 	LS_TRY(insert_all(history, packs, count, builder, err));
-	rc = git_packbuilder_write_buf(out, builder);
-	if (rc < 0)
-		return ls_repo_fail(err, rc, "merge packs");
-	return LS_OK;
-}
+	rc = git_packbuilder_write(builder, path, 0, NULL, NULL);
+	if (rc < 0) {
+		enum ls_code code = ls_repo_fail(err, rc, "merge packs");
 
-static enum ls_code merge(struct ls_history *history, int fd, const struct packs *packs,
-	size_t count, struct ls_err *err)
-{
-	LS_CLEANUP(git_buf_dispose) git_buf pack = GIT_BUF_INIT;
-	LS_CLEANUP(ls_free_str) char *idx_name = NULL;
-
-	LS_TRY(build(history, packs, count, &pack, err));
-	LS_TRY(ls_packs_write(history, (struct ls_bytes){ pack.ptr, pack.size }, &idx_name, err));
+		LS_IGNORE(ls_packs_clean_halves(fd, NULL)); /* the next start does it too */
+		return code;
+	}
+	/* The new pack is synced by now, as accept's is. */
+	idx_name = ls_format("pack-%s.idx", git_packbuilder_name(builder));
 	LS_TRY(check_merged(history, packs, count, idx_name, err));
 	for (size_t i = 0; i < count; i++)
 		if (strcmp(packs->all[i].idx_name, idx_name) != 0)
