@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -13,6 +14,7 @@
 #include "sys/file.h"
 
 #define NAMES_MAX 1000000
+#define SPARE_BYTES 16384
 
 enum ls_code ls_packs_list(int fd, char ***out, struct ls_err *err)
 {
@@ -137,17 +139,23 @@ static bool pack_has_commit(
 	return git_odb_read_header(&len, &type, odb, oid) == 0 && type == GIT_OBJECT_COMMIT;
 }
 
-/* libgit2 1.5 loses 40 bytes each time its indexer cannot make a file, and what waits for a disk is
- * tried again and again. What a crash leaves of this is removed at the start. */
-static enum ls_code can_make_files(int fd, struct ls_err *err)
+enum ls_code ls_packs_room(int fd, int64_t bytes, struct ls_err *err)
 {
 	static const char name[] = ".tmp-probe";
 	LS_CLEANUP(ls_fd_close)
 	int probe = openat(fd, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct statvfs fs;
 
 	if (probe < 0)
 		return LS_FAIL_ERRNO(err, "make a file in objects/pack");
-	return ls_file_remove(fd, name, err);
+	LS_TRY(ls_file_remove(fd, name, err)); /* what a crash leaves goes at the start */
+	/* With its index, and the blocks that are begun. */
+	if (fstatvfs(fd, &fs) == 0 &&
+		(int64_t)(fs.f_bavail * fs.f_frsize) < bytes + bytes / 4 + SPARE_BYTES) {
+		errno = ENOSPC;
+		return LS_FAIL_ERRNO(err, "make a file in objects/pack");
+	}
+	return LS_OK;
 }
 
 enum ls_code ls_packs_write(const struct ls_history *history, struct ls_bytes pack,
@@ -160,7 +168,7 @@ enum ls_code ls_packs_write(const struct ls_history *history, struct ls_bytes pa
 	int rc;
 
 	LS_TRY(ls_repo_dir(history, "objects/pack", &fd, err));
-	LS_TRY(can_make_files(fd, err));
+	LS_TRY(ls_packs_room(fd, (int64_t)pack.len, err));
 	rc = git_indexer_new(&indexer, path, 0, NULL, NULL);
 	if (rc == 0)
 		rc = git_indexer_append(indexer, pack.data, pack.len, &progress);

@@ -32,6 +32,10 @@ LS_CHECK enum ls_code ls_packs_check(int fd, const char *name, struct ls_err *er
 LS_CHECK enum ls_code ls_packs_write(const struct ls_history *history, struct ls_bytes pack,
 	char **out_idx_name, struct ls_err *err);
 
+/* Whether a pack of so many bytes can be written, as far as that can be foreseen: libgit2 1.5 loses
+ * memory each time a disk refuses it one (40 bytes in the indexer, all that was read in the
+ * packbuilder), and what waits for a disk is tried again and again. */
+LS_CHECK enum ls_code ls_packs_room(int fd, int64_t bytes, struct ls_err *err);
 /* Removes an index without its pack, and a pack without its index, in objects/pack. */
 LS_CHECK enum ls_code ls_packs_clean_halves(int fd, struct ls_err *err);
 

@@ -130,8 +130,13 @@ static enum ls_code merge(struct ls_history *history, int fd, const struct packs
 	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/objects/pack", history->path);
 	LS_CLEANUP(ls_free_str) char *idx_name = NULL;
 	LS_CLEANUP(ls_repository_free) git_repository *repo = NULL;
-	int rc = git_repository_wrap_odb(&repo, history->packs);
+	int64_t bytes = 0;
+	int rc;
 
+	for (size_t i = 0; i < count; i++)
+		bytes += packs->all[i].bytes;
+	LS_TRY(ls_packs_room(fd, bytes, err));
+	rc = git_repository_wrap_odb(&repo, history->packs);
 	if (rc == 0)
 		rc = git_packbuilder_new(&builder, repo);
 	if (rc < 0)

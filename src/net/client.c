@@ -87,6 +87,13 @@ static void set_target(CURL *easy, const struct ls_client_call *call,
 	}
 }
 
+/* A full backlog is EAGAIN at once, since libcurl's connect does not wait: not a daemon that is not
+ * there. When libcurl takes that for a connection on its way, it tells no number in the end. */
+static bool is_full(long errnum)
+{
+	return errnum == EAGAIN || errnum == 0;
+}
+
 static enum ls_code call_failed(CURL *easy, CURLcode rc, const struct answer *answer,
 	const char *detail, struct ls_err *err)
 {
@@ -96,7 +103,7 @@ static enum ls_code call_failed(CURL *easy, CURLcode rc, const struct answer *an
 
 	(void)curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &sent);
 	(void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &errnum);
-	if (sent == 0 && errnum == EAGAIN) {
+	if (rc == CURLE_COULDNT_CONNECT && is_full(errnum)) {
 		LS_FAIL(err, LS_E_UNREACHABLE,
 			"the daemon did not let in a connection at %s within %d s", path,
 			CONNECT_MS / 1000);
@@ -119,8 +126,6 @@ static enum ls_code call_failed(CURL *easy, CURLcode rc, const struct answer *an
 	return LS_E_UNKNOWN;
 }
 
-/* A full backlog is EAGAIN at once, since libcurl's connect does not wait: not a daemon that is not
- * there. */
 static CURLcode perform(CURL *easy)
 {
 	int64_t until_ms = ls_mono_ms() + CONNECT_MS;
@@ -130,7 +135,7 @@ static CURLcode perform(CURL *easy)
 		long errnum = 0;
 
 		(void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &errnum);
-		if (rc != CURLE_COULDNT_CONNECT || errnum != EAGAIN || ls_mono_ms() > until_ms)
+		if (rc != CURLE_COULDNT_CONNECT || !is_full(errnum) || ls_mono_ms() > until_ms)
 			return rc;
 		(void)poll(NULL, 0, CONNECT_AGAIN_MS);
 	}
