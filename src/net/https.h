@@ -15,11 +15,14 @@
 
 struct ls_https;
 
-/* All three are copied; ca_pem empty: the scheme must be http (tests, an engine on loopback). */
+/* All are copied. Nothing of a CA: the scheme must be http (tests, an engine on loopback). Files are
+ * read again for each new connection, so what is renewed in place needs no new handle; cert_file
+ * may hold the key as well (key_file is then the same). */
 struct ls_https_tls {
 	struct ls_bytes ca_pem;
 	struct ls_bytes cert_pem;
 	struct ls_bytes key_pem;
+	const char *ca_file, *cert_file, *key_file; /* instead of the above; NULL: none */
 };
 void ls_https_new(const struct ls_https_tls *tls, struct ls_https **out);
 void ls_https_free(struct ls_https **https);

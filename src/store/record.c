@@ -56,6 +56,7 @@ void ls_store_view_done(struct ls_store_view *view)
 {
 	ls_rotation_free(&view->rotation);
 	ls_outcome_free(&view->last);
+	ls_free_strv(&view->alive);
 	*view = (struct ls_store_view){ 0 };
 }
 
@@ -281,6 +282,20 @@ enum ls_code ls_record_close(struct ls_store_view *view, const char *nonce,
 			ls_phase_text(view->rotation->phase), outcome->result);
 	set_last(view, outcome);
 	ls_rotation_free(&view->rotation);
+	return LS_OK;
+}
+
+enum ls_code ls_record_restore(
+	struct ls_store_view *view, const struct ls_tip *tip, struct ls_err *err)
+{
+	if (view->tip.generation >= tip->generation)
+		return LS_FAIL(err, LS_E_CONFLICT,
+			"the record names generation %lld already, which is not behind %lld",
+			(long long)view->tip.generation, (long long)tip->generation);
+	/* What ran was about a state that is past. */
+	ls_rotation_free(&view->rotation);
+	ls_outcome_free(&view->last);
+	view->tip = *tip;
 	return LS_OK;
 }
 
