@@ -8,13 +8,16 @@
 #include "daemon/protect.h"
 
 static const struct ls_cli_verb verbs[] = {
-	{ "init", NULL, "--cluster NAME [--fqdn FQDN] [--node NAME] [--policy NAME]",
+	{ "init", NULL,
+		"--cluster NAME [--fqdn FQDN] [--node NAME] [--policy NAME] [--etcd URL[,URL…] "
+		"[--etcd-ca FILE --etcd-cert FILE --etcd-key FILE]]",
 		"makes this machine the first node of a cluster",
 		"Makes the cluster CA, this node's identity, the sealing key, one generated "
 		"credential for\n"
 		"each template, generation 1 and the live directory. No daemon is needed. Run "
 		"again, it\n"
-		"changes nothing.",
+		"changes nothing. With --etcd the agreement is kept there, so that others can "
+		"join.",
 		ls_cli_init },
 	{ "status", NULL, "[--watch]", "shows whether all is well",
 		"Exit 0 only if all is well. What is served is looked at with a handshake each "
@@ -62,6 +65,13 @@ static const struct ls_cli_verb verbs[] = {
 		ls_cli_seal_forget },
 	{ "seal", "export", "--to CERT", "prints the sealing keys, sealed to an escrow certificate",
 		NULL, ls_cli_seal_export },
+	{ "store", "migrate", "--etcd URL[,URL…] [--etcd-ca FILE --etcd-cert FILE --etcd-key FILE]",
+		"keeps the agreement in etcd, so that other nodes can join",
+		"History and ids stay. Without the three files, etcd's certificates are the "
+		"cluster's own\n"
+		"(lockstep etcd-config). Also: other endpoints of the same etcd, and filling one "
+		"that was reset.",
+		ls_cli_store_migrate },
 	{ "doctor", NULL, "[--mend CHECK [--from DIR]]",
 		"shows what is wrong here and the command that mends it",
 		"Looks at the files itself, so it works without the daemon and where the daemon "

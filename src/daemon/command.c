@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/migrate.h"
 #include "pki/key.h"
 #include "pki/seal.h"
 
@@ -124,6 +125,8 @@ static enum ls_code make_candidate(struct ls_agent *a, const struct ls_candidate
 		return ls_candidate_seal_forget(context, change->number, out, err);
 	case LS_CHANGE_ADOPT:
 		return ls_candidate_adopt(context, out, err);
+	case LS_CHANGE_MIGRATE:
+	case LS_CHANGE_REMOVE:
 	case LS_CHANGE_KIND_COUNT:
 		break;
 	}
@@ -146,6 +149,32 @@ static json_t *answer(struct ls_agent *a, const struct ls_change *change,
 	return json;
 }
 
+/* No change of the state: only where it is agreed upon. */
+static enum ls_code migrate(
+	struct ls_agent *a, const struct ls_change *change, json_t **out, struct ls_err *err)
+{
+	const struct ls_change_set *own = change->set_count ? &change->sets[0] : NULL;
+	struct ls_migrate wish = { .endpoints = change->names[0] };
+	bool unchanged = false;
+	int64_t wait_s;
+
+	if (own)
+		wish = (struct ls_migrate){
+			.endpoints = change->names[0],
+			.ca_pem = ls_secret_bytes(&own->chain.bytes),
+			.cert_pem = ls_secret_bytes(&own->cert.bytes),
+			.key_pem = ls_secret_bytes(&own->key.bytes),
+		};
+	/* A node that was shared before may need this because its engine is empty. */
+	if (!ls_store_shared(a->store))
+		LS_TRY(ls_agent_reconcile(a, &wait_s, err));
+	LS_TRY(ls_migrate(a, &wish, &unchanged, err));
+	LS_TRY(ls_agent_reconcile(a, &wait_s, err));
+	*out = json_pack("{s:s, s:b, s:I}", "store", "etcd", "unchanged", (int)unchanged,
+		"generation", (json_int_t)a->peers.tip.generation);
+	return LS_OK;
+}
+
 enum ls_code ls_command_change(struct ls_agent *a, const struct ls_change *change,
 	const struct ls_author *author, json_t **out, struct ls_err *err)
 {
@@ -154,6 +183,8 @@ enum ls_code ls_command_change(struct ls_agent *a, const struct ls_change *chang
 	int64_t generation = 0, wait_s;
 	enum ls_code code;
 
+	if (change->kind == LS_CHANGE_MIGRATE)
+		return migrate(a, change, out, err);
 	LS_TRY(ls_agent_reconcile(a, &wait_s, err));
 	ls_agent_context(a, &context);
 	code = make_candidate(a, &context, change, &candidate, err);

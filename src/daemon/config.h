@@ -12,6 +12,8 @@ struct ls_config {
 	int64_t patience_s;
 	int64_t rejected_keep_days;
 	int64_t reconcile_s;
+	int64_t lease_ttl_s; /* in a cluster: so long after its last sign of life a node counts as
+				here */
 	struct ls_settings
 		settings; /* `rotation`: taken into the state by init, cluster-wide from then on */
 };

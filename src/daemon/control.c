@@ -229,6 +229,12 @@ static void change_work(void *arg)
 	job->code = ls_command_change(a, &job->change, &job->author, &job->answer, &job->err);
 	a->on_progress = NULL;
 	atomic_store(&job->d->rotating, false);
+	if (job->change.kind == LS_CHANGE_MIGRATE && job->code == LS_OK) {
+		ls_store_set_lease(
+			a->store, a->config.lease_ttl_s, ls_daemon_worker_lives, job->d->writer);
+		atomic_store(&job->d->reader_stale, true);
+	}
+	ls_daemon_note_store(job->d);
 }
 
 static void on_rotation(void *arg, const char *phase, const char *step, int64_t generation)
@@ -303,6 +309,7 @@ static void change_done(void *arg)
 		ls_request_stream_end(job->req);
 	}
 	change_free(job);
+	ls_daemon_follow_store(d);
 	ls_source_arm(d->reconcile_timer, 0); /* tidies; the caller need not wait for that */
 	ls_daemon_look(d);
 }
@@ -333,6 +340,8 @@ static void post_change(struct ls_daemon *d, struct ls_request *req)
 	change = (struct ls_change){ 0 };
 	ls_author_of(ls_request_peer(req)->uid, d->agent->identity.node, &job->author);
 	d->change_queued = true;
+	if (job->change.kind == LS_CHANGE_MIGRATE)
+		ls_daemon_leave_store(d);
 	ls_request_stream_start(req, LINES_TYPE);
 	ls_worker_post(d->writer, change_work, change_done, change_drop, job);
 }
@@ -391,9 +400,11 @@ static void look_work(void *arg)
 	struct ls_agent *a = d->reader_agent;
 	struct ls_view_about about = { .daemon_alive = true, .problems = job->problems };
 
-	if (atomic_exchange(&d->reader_stale, false))
+	if (atomic_exchange(&d->reader_stale, false)) {
 		LS_IGNORE(ls_agent_reload_config(
 			a, NULL)); /* the writer's reload has said what is wrong */
+		LS_IGNORE(ls_agent_open_store(a, NULL)); /* likewise */
+	}
 	switch (job->look) {
 	case LOOK_STATUS:
 		job->code = ls_view_status(a, &about, &job->answer, &job->err);

@@ -63,7 +63,9 @@ struct ls_daemon {
 	struct ls_dropin *dropin;
 	struct ls_watch *watch;
 	struct ls_source *watch_source, *helper_source;
-	int watch_fd; /* that watch_source is for */
+	int watch_fd;                   /* that watch_source is for */
+	struct ls_source *store_source; /* NULL while a job looks at the store anyway */
+	_Atomic int store_fd;           /* of the agent's store; -1: it cannot tell */
 	struct ls_source *reconcile_timer, *intake_timer, *watchdog_timer, *retry_timer;
 	char watched_dir[LS_LIVE_DIR_SIZE];
 	int64_t reconcile_ms;
@@ -118,6 +120,14 @@ void ls_log_change_done(struct ls_log_change *change);
 void ls_daemon_open(struct ls_daemon *d);
 void ls_daemon_reload(struct ls_daemon *d);
 void ls_daemon_reconcile(struct ls_daemon *d);
+/* The writer's jobs end with the first in its thread and the second in the loop's; the last before
+ * a job that may open another store. */
+void ls_daemon_note_store(struct ls_daemon *d);
+void ls_daemon_follow_store(struct ls_daemon *d);
+void ls_daemon_leave_store(struct ls_daemon *d);
+/* Any thread: whether a worker (the argument) makes progress, so that its node may be counted on.
+ */
+bool ls_daemon_worker_lives(void *worker);
 
 /* heal.c */
 void ls_daemon_listen(struct ls_daemon *

@@ -13,6 +13,7 @@
 #define RETRY_MS 2000
 /* `lockstep init` is about to end. */
 #define RETRY_BUSY_MS 200
+#define LIFE_MAX_MS 60000
 #define SOCKET_CONNECTIONS 256
 #define SOCKET_IDLE_S 60
 #define SOCKET_HEADER_BYTES 8192
@@ -31,6 +32,7 @@ struct open_job {
 	enum ls_code code;
 	int64_t wait_s;
 	bool limited; /* see daemon.h */
+	char *waits;  /* why nothing was reconciled at the start; NULL: it was */
 	char *ended;  /* how a rotation ended that nobody here waits for; NULL: none did */
 	enum ls_event ended_event;
 };
@@ -38,6 +40,7 @@ struct open_job {
 static void open_job_free(struct open_job *job)
 {
 	free(job->ended);
+	free(job->waits);
 	free(job);
 }
 
@@ -106,6 +109,24 @@ static enum ls_code limited_plan(struct ls_agent *a, struct ls_live_plan **out, 
 	return ls_live_plan_new(&a->tip, &a->services, &a->keyring, wanted, out, NULL, err);
 }
 
+/* A node whose worker hangs must not be counted on. A hook may rightly take a while. */
+bool ls_daemon_worker_lives(void *arg)
+{
+	return ls_worker_silent_ms(arg) < LIFE_MAX_MS;
+}
+
+/* Without its engine a node opens, heals and answers with what it has. */
+static enum ls_code start_reconcile(struct open_job *job)
+{
+	enum ls_code code = reconcile(job, job->agent);
+
+	if (!ls_store_shared(job->agent->store) && !job->agent->engine.migrating)
+		return code;
+	if (code != LS_OK)
+		job->waits = ls_strdup(job->err.text);
+	return LS_OK;
+}
+
 static enum ls_code open_all(struct open_job *job)
 {
 	struct ls_daemon *d = job->d;
@@ -114,8 +135,11 @@ static enum ls_code open_all(struct open_job *job)
 	LS_TRY(ls_agent_open(root, config, true, &job->agent, &job->err));
 	job->agent->generate = ls_daemon_generate;
 	job->limited = job->agent->faults != NULL;
+	ls_store_set_lease(job->agent->store, job->agent->config.lease_ttl_s,
+		ls_daemon_worker_lives, d->writer);
 	if (!job->limited)
-		LS_TRY(reconcile(job, job->agent));
+		LS_TRY(start_reconcile(job));
+	atomic_store(&d->store_fd, ls_store_watch_fd(job->agent->store));
 	LS_TRY(ls_agent_open(root, config, false, &job->reader, &job->err));
 	LS_TRY(ls_live_open(d->paths.certs, &job->live, &job->err));
 	if (job->limited)
@@ -262,7 +286,14 @@ static void open_done(void *arg)
 	say_ready(d);
 	say_unlocked(d);
 	log_ended(d, job);
+	if (job->waits) {
+		ls_log(d, LOG_ERR, LS_EVENT_STUCK, NULL, "%s; tried again every %lld s", job->waits,
+			(long long)(d->reconcile_ms / 1000));
+		if (!d->stuck)
+			d->stuck = ls_strdup(job->waits);
+	}
 	open_job_free(job);
+	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
 	if (ls_watch_mode(d->watch) == LS_WATCH_POLL)
 		ls_log(d, LOG_WARNING, LS_EVENT_WATCH, NULL, "files are watched by timer only: %s",
@@ -350,6 +381,7 @@ static void adopt_done(void *arg)
 	}
 	json_decref(job->answer);
 	free(job);
+	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
 }
 
@@ -387,6 +419,7 @@ static void reload_work(void *arg)
 		return;
 	job->config = a->config;
 	job->settings = dropin_settings(a);
+	ls_daemon_note_store(job->d);
 	/* Here, before the next job: a later one may activate another directory, and healing by an
 	 * older plan would take that back. */
 	(void)pthread_mutex_lock(&job->d->guard.mutex);
@@ -428,6 +461,7 @@ static void reload_done(void *arg)
 	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
 	ls_systemd_notify(status);
 	free(job);
+	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
 }
 
@@ -446,6 +480,35 @@ void ls_daemon_reload(struct ls_daemon *d)
 	ls_worker_post(d->writer, reload_work, reload_done, free, job);
 }
 
+/* Changes by other nodes. */
+
+void ls_daemon_note_store(struct ls_daemon *d)
+{
+	atomic_store(&d->store_fd, ls_store_watch_fd(d->agent->store));
+}
+
+/* It stays readable until the store is read, which is the writer's work: one look at a time. */
+static void on_store(void *arg)
+{
+	struct ls_daemon *d = arg;
+
+	ls_source_free(&d->store_source);
+	ls_daemon_reconcile(d);
+}
+
+void ls_daemon_leave_store(struct ls_daemon *d)
+{
+	ls_source_free(&d->store_source);
+}
+
+void ls_daemon_follow_store(struct ls_daemon *d)
+{
+	int fd = atomic_load(&d->store_fd);
+
+	if (!d->store_source && fd >= 0 && ls_worker_pending(d->writer) == 0)
+		d->store_source = ls_loop_readable(d->loop, fd, on_store, d);
+}
+
 /* The timer: looks whatever events said. */
 
 static void reconcile_work(void *arg)
@@ -455,6 +518,19 @@ static void reconcile_work(void *arg)
 	ls_daemon_rotation_begin(job->d);
 	job->code = reconcile(job, job->d->agent);
 	ls_daemon_rotation_end(job->d);
+	ls_daemon_note_store(job->d);
+}
+
+/* When only time has something to do, sooner than the timer would look: a deadline of a rotation.
+ */
+static int64_t next_look_ms(const struct ls_daemon *d, const struct open_job *job)
+{
+	int64_t in_s = job->wait_s - ls_now_s();
+
+	if (job->code != LS_OK || job->wait_s == 0 || job->wait_s == INT64_MAX ||
+		in_s * 1000 >= d->reconcile_ms)
+		return d->reconcile_ms;
+	return in_s > 0 ? in_s * 1000 : 0;
 }
 
 static void reconcile_done(void *arg)
@@ -468,10 +544,11 @@ static void reconcile_done(void *arg)
 			(long long)(d->reconcile_ms / 1000));
 	free(d->stuck);
 	d->stuck = job->code != LS_OK ? ls_strdup(job->err.text) : NULL;
-	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
+	ls_source_arm(d->reconcile_timer, next_look_ms(d, job));
 	say_unlocked(d);
 	log_ended(d, job);
 	open_job_free(job);
+	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
 }
 

@@ -211,9 +211,10 @@ static enum ls_code status_once(struct ls_agent *a, const struct ls_view_about *
 	healthy = json_array_size(problems) == 0 && !view.rotation;
 	*out = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "cluster",
 		a->tip.cluster, "fqdn", a->tip.fqdn, "node", a->identity.node, "generation",
-		(json_int_t)view.tip.generation, "commit", view.tip.commit, "store", "local",
-		"healthy", (int)healthy, "rotation", rotation_json(view.rotation), "nodes", nodes,
-		"components", components, "problems", problems, "last", last);
+		(json_int_t)view.tip.generation, "commit", view.tip.commit, "store",
+		ls_store_shared(a->store) ? "etcd" : "local", "healthy", (int)healthy, "rotation",
+		rotation_json(view.rotation), "nodes", nodes, "components", components, "problems",
+		problems, "last", last);
 	*out_view = view;
 	view = (struct ls_store_view){ 0 };
 	return LS_OK;

@@ -1,4 +1,5 @@
-/* Generations for a node that lacks them: their objects, as one pack of the form that `accept` takes. */
+/* Generations for a node that lacks them: their objects, as one pack of the form that `accept`
+ * takes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,8 +116,7 @@ enum ls_code ls_history_export(struct ls_history *history, const struct ls_commi
 	free(ids);
 	LS_TRY(code);
 	if (count == 0)
-		return LS_FAIL(err, LS_E_NOT_FOUND, "there is no generation %lld",
-			(long long)from);
+		return LS_FAIL(err, LS_E_NOT_FOUND, "there is no generation %lld", (long long)from);
 	LS_TRY(ls_pack_finish(&bundle.pack, out_pack, err));
 	*out_last = last;
 	return LS_OK;

@@ -15,9 +15,9 @@
 
 struct ls_https;
 
-/* All are copied. Nothing of a CA: the scheme must be http (tests, an engine on loopback). Files are
- * read again for each new connection, so what is renewed in place needs no new handle; cert_file
- * may hold the key as well (key_file is then the same). */
+/* All are copied. Nothing of a CA: the scheme must be http (tests, an engine on loopback). Files
+ * are read again for each new connection, so what is renewed in place needs no new handle;
+ * cert_file may hold the key as well (key_file is then the same). */
 struct ls_https_tls {
 	struct ls_bytes ca_pem;
 	struct ls_bytes cert_pem;

@@ -53,13 +53,7 @@ static enum ls_code etcd_read(struct ls_store *store, struct ls_store_view *out,
 /* Moves of the record. */
 
 struct move {
-	enum { MOVE_BEGIN,
-		MOVE_DECIDE,
-		MOVE_ABORT,
-		MOVE_REVERT,
-		MOVE_CLOSE,
-		MOVE_RESTORE
-	} kind;
+	enum { MOVE_BEGIN, MOVE_DECIDE, MOVE_ABORT, MOVE_REVERT, MOVE_CLOSE, MOVE_RESTORE } kind;
 	const struct ls_tip *tip;
 	const struct ls_rotation *rotation;
 	const struct ls_outcome *outcome;

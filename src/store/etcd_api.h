@@ -87,8 +87,9 @@ LS_CHECK enum ls_code ls_etcd_watch_start(const struct ls_etcd_settings *setting
 void ls_etcd_watch_stop(struct ls_etcd_watch **watch); /* waits for its thread: 1 s at most */
 int ls_etcd_watch_fd(const struct ls_etcd_watch *watch);
 void ls_etcd_watch_seen(struct ls_etcd_watch *watch); /* makes the descriptor unreadable again */
-/* Has the watch's thread keep a lease alive, three times in ttl_s, as long as `alive` (asked in that
- * thread; NULL: always) says so. When it has ended the descriptor becomes readable. 0: none. */
+/* Has the watch's thread keep a lease alive, three times in ttl_s, as long as `alive` (asked in
+ * that thread; NULL: always) says so. When it has ended the descriptor becomes readable. 0: none.
+ */
 void ls_etcd_watch_keep(struct ls_etcd_watch *watch, int64_t lease, int64_t ttl_s,
 	bool (*alive)(void *arg), void *arg);
 /* The lease that is kept; 0 once it has ended. */

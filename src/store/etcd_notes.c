@@ -41,8 +41,8 @@ enum ls_code ls_etcd_note_put(const struct ls_etcd_place *e, const char *name, c
 	return LS_OK;
 }
 
-enum ls_code ls_etcd_notes_get(const struct ls_etcd_place *e, const char *prefix,
-	struct ls_notes *out, struct ls_err *err)
+enum ls_code ls_etcd_notes_get(
+	const struct ls_etcd_place *e, const char *prefix, struct ls_notes *out, struct ls_err *err)
 {
 	LS_CLEANUP(ls_etcd_list_done) struct ls_etcd_list list = { 0 };
 	LS_CLEANUP(ls_free_str) char *from = note_key(e, prefix);
@@ -56,16 +56,16 @@ enum ls_code ls_etcd_notes_get(const struct ls_etcd_place *e, const char *prefix
 		LS_CLEANUP(ls_free_str) char *by = NULL;
 		const char *text;
 
-		if (ls_etcd_open_value(
-			    e, NULL, list.kvs[i].key, &list.kvs[i].value, &by, &body, NULL) != LS_OK)
+		if (ls_etcd_open_value(e, NULL, list.kvs[i].key, &list.kvs[i].value, &by, &body,
+			    NULL) != LS_OK)
 			continue; /* as none */
 		text = json_string_value(json_object_get(body, "text"));
 		if (!text)
 			continue;
 		notes.items = ls_realloc(notes.items, notes.count + 1, sizeof *notes.items);
-		notes.items[notes.count] = (struct ls_note){
-			.name = ls_strdup(list.kvs[i].key + strlen(top)), .body = ls_strdup(text)
-		};
+		notes.items[notes.count] =
+			(struct ls_note){ .name = ls_strdup(list.kvs[i].key + strlen(top)),
+				.body = ls_strdup(text) };
 		(void)snprintf(notes.items[notes.count].node, sizeof notes.items[0].node, "%s", by);
 		notes.count++;
 	}
@@ -98,8 +98,8 @@ static enum ls_code proof_text(json_t *json, char **out, struct ls_err *err)
 		    : LS_FAIL(err, LS_E_FAILED, "what was decided cannot be written as JSON");
 }
 
-static char *word_key(const struct ls_etcd_place *e, const char *kind, const char *nonce,
-	const char *node)
+static char *word_key(
+	const struct ls_etcd_place *e, const char *kind, const char *nonce, const char *node)
 {
 	return ls_format("%s%s/%s/%s", e->prefix, kind, nonce, node);
 }
@@ -235,7 +235,8 @@ static enum ls_code check_decided(const struct ls_etcd_place *e, const json_t *j
 	json_array_foreach(json_object_get(begin, "participants"), i, name)
 	{
 		if (!json_is_string(name))
-			return shows_nothing(err, proof->generation, "a participant without a name");
+			return shows_nothing(
+				err, proof->generation, "a participant without a name");
 		ls_strv_add(&proof->participants, json_string_value(name));
 	}
 	return check_votes(e, json_object_get(json, "votes"), nonce, proof, err);
@@ -255,8 +256,8 @@ static enum ls_code check_reverted(const struct ls_etcd_place *e, const json_t *
 	nonce = json_string_value(json_object_get(revert, "nonce"));
 	take_id(proof->commit, revert, "commit");
 	take_id(proof->parent, revert, "parent");
-	said = json_loads(
-		json_string_value(json_object_get(json, "report")) ?: "", JSON_REJECT_DUPLICATES, NULL);
+	said = json_loads(json_string_value(json_object_get(json, "report")) ?: "",
+		JSON_REJECT_DUPLICATES, NULL);
 	who = json_string_value(json_object_get(said, "by"));
 	if (!nonce || !who ||
 		json_integer_value(json_object_get(revert, "generation")) != proof->generation)
@@ -265,12 +266,13 @@ static enum ls_code check_reverted(const struct ls_etcd_place *e, const json_t *
 	LS_TRY(open_text(e, who, report_key, json_object_get(json, "report"), NULL, &report, err));
 	if (!json_is_false(json_object_get(report, "good")) ||
 		!text_is(report, "commit", proof->parent))
-		return shows_nothing(err, proof->generation, "nobody reported that it was not taken");
+		return shows_nothing(
+			err, proof->generation, "nobody reported that it was not taken");
 	return LS_OK;
 }
 
-enum ls_code ls_etcd_proof_get(const struct ls_etcd_place *e, int64_t generation,
-	struct ls_proof *out, struct ls_err *err)
+enum ls_code ls_etcd_proof_get(
+	const struct ls_etcd_place *e, int64_t generation, struct ls_proof *out, struct ls_err *err)
 {
 	LS_CLEANUP(ls_etcd_list_done) struct ls_etcd_list list = { 0 };
 	LS_CLEANUP(ls_proof_done) struct ls_proof proof = { .generation = generation };

@@ -1,8 +1,9 @@
-/* etcd_notes -- what members of a cluster keep in etcd beside the record: notes, and what shows that
- * a generation was decided.
+/* etcd_notes -- what members of a cluster keep in etcd beside the record: notes, and what shows
+ * that a generation was decided.
  *
  *   note/<name>               signed by its writer, with its name
- *   decided/<generation>      {"commit", "begin", "votes"}: word for word what the members signed, or
+ *   decided/<generation>      {"commit", "begin", "votes"}: word for word what the members signed,
+ * or
  *                             {"commit", "revert", "report"} of a generation that goes back
  *
  * For etcd.c alone. Blocking.
@@ -22,8 +23,8 @@ LS_CHECK enum ls_code ls_etcd_notes_drop(
 
 /* The key "decided/…" of a generation, from the heap. */
 char *ls_etcd_proof_key(const struct ls_etcd_place *place, int64_t generation);
-/* The proofs' texts, from the heap, out of what `s` holds: of a decision; of going back to `commit`,
- * which this member does because of a bad report. */
+/* The proofs' texts, from the heap, out of what `s` holds: of a decision; of going back to
+ * `commit`, which this member does because of a bad report. */
 LS_CHECK enum ls_code ls_etcd_proof_decided(const struct ls_etcd_place *place,
 	const struct ls_etcd_snapshot *s, char **out, struct ls_err *err);
 LS_CHECK enum ls_code ls_etcd_proof_reverted(const struct ls_etcd_place *place,

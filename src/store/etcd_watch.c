@@ -51,8 +51,8 @@ static void look(struct ls_etcd_watch *w)
 	(void)!write(w->fd, &one, sizeof one); /* full: it is readable already */
 }
 
-void ls_etcd_watch_keep(struct ls_etcd_watch *w, int64_t lease, int64_t ttl_s,
-	bool (*alive)(void *arg), void *arg)
+void ls_etcd_watch_keep(
+	struct ls_etcd_watch *w, int64_t lease, int64_t ttl_s, bool (*alive)(void *arg), void *arg)
 {
 	(void)pthread_mutex_lock(&w->lease.mutex);
 	w->lease.id = lease;

@@ -147,8 +147,7 @@ enum ls_code ls_store_drop_notes(struct ls_store *store, const char *prefix, str
 	return store->ops->drop_notes(store, prefix, err);
 }
 
-void ls_store_set_lease(
-	struct ls_store *store, int64_t ttl_s, bool (*alive)(void *arg), void *arg)
+void ls_store_set_lease(struct ls_store *store, int64_t ttl_s, bool (*alive)(void *arg), void *arg)
 {
 	if (ls_store_shared(store))
 		store->ops->set_lease(store, ttl_s, alive, arg);
@@ -168,8 +167,7 @@ enum ls_code ls_store_put_proof(
 	return store->ops->put_proof(store, generation, text, err);
 }
 
-enum ls_code ls_store_restore(
-	struct ls_store *store, const struct ls_tip *tip, struct ls_err *err)
+enum ls_code ls_store_restore(struct ls_store *store, const struct ls_tip *tip, struct ls_err *err)
 {
 	LS_TRY(need_shared(store, err));
 	return store->ops->restore(store, tip, err);

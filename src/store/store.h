@@ -158,8 +158,8 @@ struct ls_store_ops {
 		struct ls_store *store, int64_t ttl_s, bool (*alive)(void *arg), void *arg);
 	enum ls_code (*proof)(struct ls_store *store, int64_t generation, struct ls_proof *out,
 		struct ls_err *err);
-	enum ls_code (*put_proof)(struct ls_store *store, int64_t generation, const char *text,
-		struct ls_err *err);
+	enum ls_code (*put_proof)(
+		struct ls_store *store, int64_t generation, const char *text, struct ls_err *err);
 	enum ls_code (*restore)(
 		struct ls_store *store, const struct ls_tip *tip, struct ls_err *err);
 };
@@ -229,16 +229,16 @@ LS_CHECK enum ls_code ls_store_drop_notes(
 	struct ls_store *store, const char *prefix, struct ls_err *err);
 /* The lease of notes: for how long they stay after the last sign of life, and what is asked (in
  * another thread) before each. */
-void ls_store_set_lease(
-	struct ls_store *store, int64_t ttl_s, bool (*alive)(void *arg), void *arg);
-/* Judged with the trust of this moment, which must be that of the generation before. LS_E_NOT_FOUND:
- * there is none. LS_E_DAMAGED: it shows nothing. */
+void ls_store_set_lease(struct ls_store *store, int64_t ttl_s, bool (*alive)(void *arg), void *arg);
+/* Judged with the trust of this moment, which must be that of the generation before.
+ * LS_E_NOT_FOUND: there is none. LS_E_DAMAGED: it shows nothing. */
 LS_CHECK enum ls_code ls_store_proof(
 	struct ls_store *store, int64_t generation, struct ls_proof *out, struct ls_err *err);
 LS_CHECK enum ls_code ls_store_put_proof(
 	struct ls_store *store, int64_t generation, const char *text, struct ls_err *err);
-/* For an engine that lost what was decided (DESIGN 13), and for one that is new: an idle record with
- * this tip in place of the one that is there. LS_E_CONFLICT: that one is not behind it, or moved. */
+/* For an engine that lost what was decided (DESIGN 13), and for one that is new: an idle record
+ * with this tip in place of the one that is there. LS_E_CONFLICT: that one is not behind it, or
+ * moved. */
 LS_CHECK enum ls_code ls_store_restore(
 	struct ls_store *store, const struct ls_tip *tip, struct ls_err *err);
 
@@ -268,9 +268,9 @@ LS_CHECK enum ls_code ls_store_local_rebuild(
 struct ls_etcd_settings;
 /* A store in etcd, under /lockstep/<cluster_id>/; `node` signs what this handle moves. What is
  * there but bears no member's signature is LS_E_DAMAGED (the record) or not counted (votes,
- * reports). Nothing is asked yet. From the first call of ls_store_watch_fd, or the first leased note,
- * the handle follows changes in a thread of its own. The settings and `trust` are copied; its arg
- * must outlive the handle. */
+ * reports). Nothing is asked yet. From the first call of ls_store_watch_fd, or the first leased
+ * note, the handle follows changes in a thread of its own. The settings and `trust` are copied; its
+ * arg must outlive the handle. */
 void ls_store_etcd_open(const struct ls_etcd_settings *settings, const char *cluster_id,
 	const char *node, const struct ls_store_trust *trust, struct ls_store **out);
 
