@@ -1,16 +1,20 @@
 #include "net/server.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "net/server_conn.h"
+#include "net/tls.h"
 
 #define GROUPS_MAX 65536 /* Linux' NGROUPS_MAX */
 /* After accept has failed, for want of descriptors mostly: trying at once would only use the CPU.
@@ -26,7 +30,8 @@
  * tell: whose accept failed is found here. */
 static struct ls_server *servers;
 
-static void peer_read(int fd, struct ls_peer *out)
+/* Who is at the other end of a UNIX socket. */
+static void peer_read_user(int fd, struct ls_peer *out)
 {
 	struct ucred cred = { .pid = -1, .uid = (uid_t)-1, .gid = (gid_t)-1 };
 	socklen_t len = sizeof cred;
@@ -35,6 +40,7 @@ static void peer_read(int fd, struct ls_peer *out)
 	/* When it fails the peer stays nobody, who may do nothing. */
 	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len);
 	*out = (struct ls_peer){ .pid = cred.pid, .uid = cred.uid, .gid = cred.gid };
+	memcpy(out->origin, &cred.uid, sizeof cred.uid);
 	len = 0;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &len) == 0 || errno != ERANGE)
 		return;
@@ -47,6 +53,27 @@ static void peer_read(int fd, struct ls_peer *out)
 	}
 	out->groups = groups;
 	out->group_count = len / sizeof *groups;
+}
+
+static void peer_read_address(int fd, struct ls_peer *out)
+{
+	struct sockaddr_in6 v6 = { 0 };
+	struct sockaddr_in v4;
+	socklen_t len = sizeof v6;
+
+	*out = (struct ls_peer){ .pid = -1, .uid = (uid_t)-1, .gid = (gid_t)-1 };
+	(void)getpeername(fd, (struct sockaddr *)&v6, &len); /* who is gone already is nobody */
+	if (v6.sin6_family == AF_INET) {
+		memcpy(&v4, &v6, sizeof v4);
+		memcpy(out->origin + 12, &v4.sin_addr, 4);
+		(void)inet_ntop(AF_INET, &v4.sin_addr, out->address, sizeof out->address);
+	} else if (v6.sin6_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
+		memcpy(out->origin + 12, v6.sin6_addr.s6_addr + 12, 4);
+		(void)inet_ntop(AF_INET, out->origin + 12, out->address, sizeof out->address);
+	} else if (v6.sin6_family == AF_INET6) {
+		memcpy(out->origin, v6.sin6_addr.s6_addr, 8);
+		(void)inet_ntop(AF_INET6, &v6.sin6_addr, out->address, sizeof out->address);
+	}
 }
 
 static void conn_free(struct ls_conn *conn)
@@ -66,16 +93,60 @@ static void conn_free(struct ls_conn *conn)
 
 static void conn_closed(struct evhttp_connection *evcon, void *arg)
 {
-	(void)evcon;
-	conn_free(arg);
+	struct ls_conn *conn = arg;
+
+	if (conn->server->tls)
+		ls_tls_bye(evhttp_connection_get_bufferevent(evcon));
+	conn_free(conn);
+}
+
+static void conn_limit(struct ls_conn *conn, int s)
+{
+	struct timeval in = { .tv_sec = s };
+
+	(void)event_add(conn->deadline, &in);
 }
 
 static void conn_await_request(struct ls_conn *conn)
 {
-	struct timeval in = { .tv_sec = conn->no_room ? NO_ROOM_S : conn->server->limits.idle_s };
+	const struct ls_server_limits *limits = &conn->server->limits;
 
 	conn->waiting_since_ms = ls_mono_ms();
-	(void)event_add(conn->deadline, &in);
+	conn->head_came = false;
+	conn_limit(conn, conn->no_room ? NO_ROOM_S : limits->head_s ?: limits->idle_s);
+}
+
+void ls_conn_answering(struct ls_conn *conn)
+{
+	if (conn->server->limits.answer_s)
+		conn_limit(conn, conn->server->limits.answer_s);
+}
+
+static bool holds(struct evbuffer *buffer, const char *what)
+{
+	return evbuffer_search(buffer, what, strlen(what), NULL).pos >= 0;
+}
+
+/* An empty line ends the head. evhttp takes whole lines out as they come, so what is there begins
+ * with a line. Who is taken in by something else gets a few seconds that it does not need. */
+static bool holds_empty_line(struct evbuffer *buffer)
+{
+	char start[2] = "";
+
+	(void)evbuffer_copyout(buffer, start, sizeof start);
+	return start[0] == '\n' || (start[0] == '\r' && start[1] == '\n') ||
+	       holds(buffer, "\n\n") || holds(buffer, "\n\r\n");
+}
+
+static void input_came(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *arg)
+{
+	struct ls_conn *conn = arg;
+
+	if (info->n_added == 0 || conn->held || conn->head_came ||
+		!event_pending(conn->deadline, EV_TIMEOUT, NULL) || !holds_empty_line(buffer))
+		return;
+	conn->head_came = true;
+	conn_limit(conn, conn->server->limits.idle_s);
 }
 
 static void conn_too_slow(evutil_socket_t fd, short what, void *arg)
@@ -89,6 +160,8 @@ static void conn_too_slow(evutil_socket_t fd, short what, void *arg)
 
 static bool is_trusted(const struct ls_server *server, const struct ls_peer *peer)
 {
+	if (server->tls)
+		return false;
 	if (server->limits.trusted)
 		return server->limits.trusted(server->arg, peer);
 	return peer->uid == 0 || peer->uid == geteuid();
@@ -112,33 +185,59 @@ static struct ls_conn *conn_new(
 	return conn;
 }
 
+static size_t body_max(const struct ls_conn *conn)
+{
+	const struct ls_server_limits *limits = &conn->server->limits;
+
+	if (conn->trusted && !conn->no_room)
+		return limits->body_bytes;
+	if (limits->body_of && !conn->no_room)
+		return limits->body_of(conn->server->arg, &conn->peer);
+	return limits->stranger_body_bytes;
+}
+
+static void conn_bound(struct ls_conn *conn, struct bufferevent *bev)
+{
+	const struct ls_server_limits *limits = &conn->server->limits;
+	struct timeval idle = { .tv_sec = limits->idle_s };
+	size_t body_bytes = body_max(conn);
+
+	evhttp_connection_set_max_body_size(conn->evcon, (ev_ssize_t)body_bytes);
+	/* Reading is timed for a whole request (a byte now and then is not enough), writing by
+	 * progress. What is sent ahead of its turn must not pile up. */
+	(void)bufferevent_set_timeouts(bev, NULL, &idle);
+	bufferevent_setwatermark(bev, EV_READ, 0, body_bytes + limits->header_bytes + 4096);
+	if (limits->head_s)
+		(void)evbuffer_add_cb(bufferevent_get_input(bev), input_came, conn);
+	conn_await_request(conn);
+}
+
 static void conn_adopt(struct ls_server *server, struct bufferevent *bev)
 {
-	const struct ls_server_limits *limits = &server->limits;
-	struct timeval idle = { .tv_sec = limits->idle_s };
 	struct ls_peer peer;
 	struct ls_conn *conn;
-	size_t body_max;
 	void *evcon = NULL;
 	bool trusted, room;
 
 	bufferevent_getcb(bev, NULL, NULL, NULL, &evcon); /* evhttp's argument is its connection */
 	assert(evcon && evhttp_connection_get_bufferevent(evcon) == bev);
-	peer_read(bufferevent_getfd(bev), &peer);
+	if (server->tls)
+		peer_read_address(bufferevent_getfd(bev), &peer);
+	else
+		peer_read_user(bufferevent_getfd(bev), &peer);
 	trusted = is_trusted(server, &peer);
 	room = ls_server_has_room(server, &peer, trusted);
+	/* Nothing is said without TLS, and a handshake is too much for one that is refused. */
+	if (server->tls && (!room || !ls_tls_is(bev))) {
+		evhttp_connection_free(evcon);
+		return;
+	}
 	if (!room)
 		ls_server_room_to_hear(server, trusted);
 	conn = conn_new(server, evcon, &peer);
 	conn->trusted = trusted;
 	conn->no_room = !room;
-	body_max = trusted && room ? limits->body_bytes : limits->stranger_body_bytes;
-	evhttp_connection_set_max_body_size(conn->evcon, (ev_ssize_t)body_max);
-	/* Reading is timed for a whole request (a byte now and then is not enough), writing by
-	 * progress. What is sent ahead of its turn must not pile up. */
-	(void)bufferevent_set_timeouts(bev, NULL, &idle);
-	bufferevent_setwatermark(bev, EV_READ, 0, body_max + limits->header_bytes + 4096);
-	conn_await_request(conn);
+	conn_bound(conn, bev);
 }
 
 /* evhttp tells nobody that it accepted a connection, but it asks for a bufferevent. The connection
@@ -147,7 +246,10 @@ static void conn_adopt(struct ls_server *server, struct bufferevent *bev)
 static struct bufferevent *conn_announced(struct event_base *base, void *arg)
 {
 	struct ls_server *server = arg;
-	struct bufferevent *bev = bufferevent_socket_new(base, -1, 0);
+	struct bufferevent *bev = server->tls ? ls_tls_accept(server->tls, base) : NULL;
+
+	if (!bev) /* with TLS: to be closed, unheard */
+		bev = bufferevent_socket_new(base, -1, 0);
 
 	server->fresh = ls_realloc(server->fresh, server->fresh_count + 1, sizeof *server->fresh);
 	server->fresh[server->fresh_count++] = bev;
@@ -208,9 +310,11 @@ static void request_came(struct evhttp_request *http, void *arg)
 	(void)event_del(conn->deadline);
 	conn_watch_end(conn);
 	evhttp_request_set_on_complete_cb(http, request_answered, conn);
+	ls_conn_answering(conn); /* if it is refused */
 	req = ls_request_take(conn, http);
 	if (!req)
 		return;
+	(void)event_del(conn->deadline);
 	conn->held = req;
 	server->on_request(server->arg, req);
 }
@@ -261,36 +365,68 @@ static void forget_accept(struct ls_server *server)
 		event_free(server->resume);
 }
 
-enum ls_code ls_server_new_at(struct ls_loop *loop, struct ls_server_place **place,
-	const struct ls_server_limits *limits,
-	void (*on_request)(void *arg, struct ls_request *req), void *arg, struct ls_server **out,
-	struct ls_err *err)
+static struct ls_server *server_new(struct ls_loop *loop, const struct ls_server_limits *limits,
+	void (*on_request)(void *arg, struct ls_request *req), void *arg)
 {
-	LS_CLEANUP(ls_server_free) struct ls_server *server = ls_alloc(1, sizeof *server);
-	struct evconnlistener *listener;
+	struct ls_server *server = ls_alloc(1, sizeof *server);
 
 	server->base = ls_loop_base(loop);
 	server->limits = *limits;
 	server->on_request = on_request;
 	server->arg = arg;
-	server->place = LS_TAKE(*place);
 	server->http = evhttp_new(server->base);
 	server->adopt = event_new(server->base, -1, 0, adopt_fresh, server);
 	evhttp_set_bevcb(server->http, conn_announced, server);
 	evhttp_set_gencb(server->http, request_came, server);
-	evhttp_set_allowed_methods(server->http, UINT16_MAX); /* request_came answers the others */
+	evhttp_set_allowed_methods(
+		server->http, UINT16_MAX); /* ls_request_take answers the others */
 	evhttp_set_max_body_size(server->http, (ev_ssize_t)limits->body_bytes);
 	evhttp_set_max_headers_size(server->http, (ev_ssize_t)limits->header_bytes);
 	/* Else a client that is still sending is cut off before it can read its 413. */
 	(void)evhttp_set_flags(server->http, EVHTTP_SERVER_LINGERING_CLOSE);
-	LS_TRY(ls_server_place_show(server->place, err));
-	listener = evconnlistener_new(server->base, NULL, NULL,
-		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, server->place->fd);
+	return server;
+}
+
+static enum ls_code start_accepting(struct ls_server *server, int *fd, struct ls_err *err)
+{
+	struct evconnlistener *listener = evconnlistener_new(
+		server->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, *fd);
+
 	if (!listener)
-		return LS_FAIL(err, LS_E_IO, "watch '%s' for connections", server->place->path);
-	server->place->fd = -1;
+		return LS_FAIL(err, LS_E_IO, "watch a socket for connections");
+	*fd = -1;
 	(void)evhttp_bind_listener(server->http, listener);
 	watch_accept(server, listener);
+	return LS_OK;
+}
+
+enum ls_code ls_server_new_at(struct ls_loop *loop, struct ls_server_place **place,
+	const struct ls_server_limits *limits,
+	void (*on_request)(void *arg, struct ls_request *req), void *arg, struct ls_server **out,
+	struct ls_err *err)
+{
+	LS_CLEANUP(ls_server_free)
+	struct ls_server *server = server_new(loop, limits, on_request, arg);
+
+	server->place = LS_TAKE(*place);
+	LS_TRY(ls_server_place_show(server->place, err));
+	LS_TRY(start_accepting(server, &server->place->fd, err));
+	*out = LS_TAKE(server);
+	return LS_OK;
+}
+
+enum ls_code ls_server_new_tls(struct ls_loop *loop, int *listen_fd, struct ls_tls *tls,
+	const struct ls_server_limits *limits,
+	void (*on_request)(void *arg, struct ls_request *req), void *arg, struct ls_server **out,
+	struct ls_err *err)
+{
+	LS_CLEANUP(ls_server_free)
+	struct ls_server *server = server_new(loop, limits, on_request, arg);
+	LS_CLEANUP(ls_fd_close) int fd = *listen_fd;
+
+	*listen_fd = -1;
+	server->tls = tls;
+	LS_TRY(start_accepting(server, &fd, err));
 	*out = LS_TAKE(server);
 	return LS_OK;
 }

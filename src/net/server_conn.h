@@ -27,7 +27,8 @@ struct ls_conn {
 	int64_t waiting_since_ms;
 	struct ls_peer peer;
 	bool trusted;
-	bool no_room; /* its request will be answered so */
+	bool no_room;   /* its request will be answered so */
+	bool head_came; /* of the request that is awaited */
 	struct ls_conn *prev, *next;
 };
 
@@ -62,8 +63,12 @@ struct ls_server {
 	struct ls_server_limits limits;
 	void (*on_request)(void *arg, struct ls_request *req);
 	void *arg;
-	struct ls_server_place *place;
+	struct ls_server_place *place; /* NULL: on TCP … */
+	struct ls_tls *tls;            /* … with this; else NULL */
 };
+
+/* server.c: the client has limits.answer_s from now on. */
+void ls_conn_answering(struct ls_conn *conn);
 
 /* server_place.c: gives the socket the name under which it is to be seen. */
 LS_CHECK enum ls_code ls_server_place_show(struct ls_server_place *place, struct ls_err *err);

@@ -8,6 +8,7 @@
 
 /* A stream whose reader is this far behind is cut. */
 #define OUTPUT_MAX_BYTES (8 << 20)
+#define HEADERS_MAX 64
 
 static void peer_copy(struct ls_peer *to, const struct ls_peer *from)
 {
@@ -50,42 +51,55 @@ static bool parse_target(struct evhttp_request *http, char **out_path, struct ev
 	       evhttp_parse_query_str(query ? query : "", out_query) == 0;
 }
 
-/* RFC 9112 section 6.3: a length that is given twice, or is no number, leaves it open where the
- * next request begins. evhttp takes the first, and "+2". */
-static bool plain_length(struct evhttp_request *http)
+/* RFC 9112 section 6.3: a length that is given twice, beside an encoding, or is no number, leaves
+ * it open where the next request begins. evhttp takes the first, and "+2". */
+static bool plain_headers(struct evhttp_request *http)
 {
 	const struct evkeyvalq *headers = evhttp_request_get_input_headers(http);
 	const struct evkeyval *header;
-	int lengths = 0;
+	int count = 0, lengths = 0;
 
 	TAILQ_FOREACH(header, headers, next)
 	{
-		if (strcasecmp(header->key, "Transfer-Encoding") == 0 &&
-			strcasecmp(header->value, "chunked") != 0)
+		bool encoding = strcasecmp(header->key, "Transfer-Encoding") == 0;
+		bool length = strcasecmp(header->key, "Content-Length") == 0;
+
+		if (++count > HEADERS_MAX ||
+			(encoding && strcasecmp(header->value, "chunked") != 0))
 			return false;
-		if (strcasecmp(header->key, "Content-Length") != 0)
-			continue;
-		if (++lengths > 1 || header->value[strspn(header->value, "0123456789")] != '\0')
+		if (length && header->value[strspn(header->value, "0123456789")] != '\0')
+			return false;
+		if ((encoding || length) && ++lengths > 1)
 			return false;
 	}
 	return true;
 }
 
-static void refuse(struct evhttp_request *http, int status, const char *reason)
-{
-	evhttp_send_error(http, status, reason);
-}
-
-static void answer_busy(struct evhttp_request *http, const char *text)
+static void answer(struct evhttp_request *http, int status, const char *reason, const char *json)
 {
 	struct evkeyvalq *headers = evhttp_request_get_output_headers(http);
 	struct evbuffer *buffer = evbuffer_new();
 
+	(void)evhttp_remove_header(headers, "Content-Type");
 	(void)evhttp_add_header(headers, "Content-Type", "application/json");
 	(void)evhttp_add_header(headers, "Connection", "close");
-	(void)evbuffer_add(buffer, text, strlen(text));
-	evhttp_send_reply(http, 503, "Service Unavailable", buffer);
+	(void)evbuffer_add(buffer, json, strlen(json));
+	evhttp_send_reply(http, status, reason, buffer);
 	evbuffer_free(buffer);
+}
+
+static void refuse_method(struct evhttp_request *http)
+{
+	(void)evhttp_add_header(evhttp_request_get_output_headers(http), "Allow", "GET, POST");
+	answer(http, 405, "Method Not Allowed",
+		"{\"error\":{\"code\":\"usage\",\"message\":\"no such method\",\"hint\":\"\"}}");
+}
+
+static void refuse(struct evhttp_request *http)
+{
+	answer(http, 400, "Bad Request",
+		"{\"error\":{\"code\":\"usage\",\"message\":\"this is no "
+		"request\",\"hint\":\"\"}}");
 }
 
 struct ls_request *ls_request_take(struct ls_conn *conn, struct evhttp_request *http)
@@ -95,24 +109,22 @@ struct ls_request *ls_request_take(struct ls_conn *conn, struct evhttp_request *
 	struct ls_request *req;
 
 	if (type != EVHTTP_REQ_GET && type != EVHTTP_REQ_POST) {
-		refuse(http, 405, "Method Not Allowed");
+		refuse_method(http);
 		return NULL;
 	}
 	if (conn->no_room) {
-		answer_busy(http, conn->server->limits.busy);
+		answer(http, 503, "Service Unavailable", conn->server->limits.busy);
 		return NULL;
 	}
-	if (!plain_length(http)) {
-		(void)evhttp_add_header(
-			evhttp_request_get_output_headers(http), "Connection", "close");
-		refuse(http, 400, "Bad Request");
+	if (!plain_headers(http)) {
+		refuse(http);
 		return NULL;
 	}
 	req = ls_alloc(1, sizeof *req);
 	TAILQ_INIT(&req->query);
 	if (!parse_target(http, &req->path, &req->query)) {
 		request_free(req);
-		refuse(http, 400, "Bad Request");
+		refuse(http);
 		return NULL;
 	}
 	req->conn = conn;
@@ -160,10 +172,10 @@ bool ls_request_alive(const struct ls_request *req)
 	return req->conn != NULL;
 }
 
-static void set_type(struct ls_request *req, const char *content_type)
+void ls_request_header(struct ls_request *req, const char *name, const char *value)
 {
-	(void)evhttp_add_header(
-		evhttp_request_get_output_headers(req->http), "Content-Type", content_type);
+	if (req->http)
+		(void)evhttp_add_header(evhttp_request_get_output_headers(req->http), name, value);
 }
 
 /* evhttp writes and frees its side from here on. */
@@ -177,18 +189,43 @@ static struct evhttp_request *request_end(struct ls_request *req)
 	return http;
 }
 
+/* What clients have yet to take in. */
+static size_t unsent_bytes(const struct ls_server *server)
+{
+	size_t sum = 0;
+
+	for (const struct ls_conn *conn = server->conns; conn; conn = conn->next)
+		sum += evbuffer_get_length(
+			bufferevent_get_output(evhttp_connection_get_bufferevent(conn->evcon)));
+	return sum;
+}
+
+static bool is_too_much(const struct ls_server *server, size_t len)
+{
+	size_t max = server->limits.unsent_bytes;
+
+	return max && len > 0 && unsent_bytes(server) + len > max;
+}
+
 void ls_request_reply(
 	struct ls_request *req, int status, const char *content_type, struct ls_bytes body)
 {
-	struct evbuffer *buffer = evbuffer_new();
+	struct ls_conn *conn = req->conn;
+	struct evbuffer *buffer;
 	struct evhttp_request *http;
 
-	if (req->http)
-		set_type(req, content_type);
-	(void)evbuffer_add(buffer, body.data, body.len);
+	ls_request_header(req, "Content-Type", content_type);
 	http = request_end(req);
-	if (http)
-		evhttp_send_reply(http, status, NULL, buffer);
+	if (!http)
+		return;
+	ls_conn_answering(conn);
+	if (is_too_much(conn->server, body.len)) {
+		answer(http, 503, "Service Unavailable", conn->server->limits.busy);
+		return;
+	}
+	buffer = evbuffer_new();
+	(void)evbuffer_add(buffer, body.data, body.len);
+	evhttp_send_reply(http, status, NULL, buffer);
 	evbuffer_free(buffer);
 }
 
@@ -196,7 +233,7 @@ void ls_request_stream_start(struct ls_request *req, const char *content_type)
 {
 	if (!req->http)
 		return;
-	set_type(req, content_type);
+	ls_request_header(req, "Content-Type", content_type);
 	evhttp_send_reply_start(req->http, 200, NULL);
 }
 

@@ -1,20 +1,21 @@
 #include <event2/http.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "base/text.h"
 #include "net/server_conn.h"
 
 /* What a limit counts. */
 struct share {
-	bool strangers; /* only them */
-	uid_t uid;      /* only this one's; -1: all */
+	bool strangers;              /* only them */
+	const unsigned char *origin; /* only this one's; NULL: all */
 	int max;
 };
 
 static bool in_share(const struct ls_conn *conn, const struct share *share)
 {
 	return !conn->no_room && !(share->strangers && conn->trusted) &&
-	       (share->uid == (uid_t)-1 || share->uid == conn->peer.uid);
+	       (!share->origin ||
+		       memcmp(share->origin, conn->peer.origin, sizeof conn->peer.origin) == 0);
 }
 
 /* Who has been waiting for its request longest, and for long enough; NULL: nobody. */
@@ -53,11 +54,14 @@ static bool make_room(struct ls_server *server, const struct share *share)
 /* The socket is open to every user: they must not be able to lock root out by holding all. */
 bool ls_server_has_room(struct ls_server *server, const struct ls_peer *peer, bool trusted)
 {
-	const struct share all = { false, (uid_t)-1, server->limits.connections };
-	const struct share strangers = { true, (uid_t)-1, server->limits.connections / 2 };
-	const struct share user = { true, peer->uid, server->limits.connections / 8 };
+	const struct ls_server_limits *limits = &server->limits;
+	const struct share all = { false, NULL, limits->connections };
+	const struct share strangers = { true, NULL,
+		limits->stranger_connections ?: limits->connections / 2 };
+	const struct share own = { true, peer->origin,
+		limits->peer_connections ?: limits->connections / 8 };
 
-	return (trusted || (make_room(server, &user) && make_room(server, &strangers))) &&
+	return (trusted || (make_room(server, &own) && make_room(server, &strangers))) &&
 	       make_room(server, &all);
 }
 
@@ -79,7 +83,7 @@ void ls_server_room_to_hear(struct ls_server *server, bool trusted)
 
 void ls_server_close_spare(struct ls_server *server)
 {
-	const struct share all = { false, (uid_t)-1, 0 };
+	const struct share all = { false, NULL, 0 };
 
 	(void)make_room(server, &all);
 }
