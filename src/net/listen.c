@@ -27,8 +27,9 @@ static bool parse(const char *text, union address *out)
 	const char *end = colon && bracketed ? colon - 1 : colon;
 	int64_t port;
 
-	if (!colon || end < start || (size_t)(end - start) >= sizeof host ||
-		(bracketed && *end != ']') || !ls_text_number(colon + 1, 0, 65535, &port))
+	if (!colon || strlen(text) >= LS_LISTEN_TEXT_SIZE || end < start ||
+		(size_t)(end - start) >= sizeof host || (bracketed && *end != ']') ||
+		!ls_text_number(colon + 1, 0, 65535, &port))
 		return false;
 	memcpy(host, start, (size_t)(end - start));
 	host[end - start] = '\0';

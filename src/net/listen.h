@@ -9,7 +9,8 @@
 
 #define LS_LISTEN_TEXT_SIZE 64 /* "[ADDRESS]:PORT" */
 
-/* "IP:PORT" or "[IPv6]:PORT", numbers only; port 0: one that is free. *out_port may be NULL. */
+/* "IP:PORT" or "[IPv6]:PORT", numbers only, shorter than LS_LISTEN_TEXT_SIZE; port 0: one that is
+ * free. *out_port may be NULL. */
 bool ls_listen_valid(const char *text, int64_t *out_port);
 /* A listening socket, non-blocking and close-on-exec; [::] takes IPv4 as well. LS_E_REFUSED: not
  * such a text; LS_E_IO: the system says no, as when the port is taken or there is no such address.
