@@ -285,6 +285,7 @@ static const char *step_words(const char *step)
 		{ "check", "waits until the endpoints serve it" },
 		{ "revert", "takes the cluster back" },
 		{ "close", "closes the rotation" },
+		{ "wait", "waits for the other nodes" },
 	};
 
 	for (size_t i = 0; i < LS_COUNT(known); i++)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/cluster.h"
+#include "daemon/epoch.h"
 #include "pki/key.h"
 #include "sys/file.h"
 #include "sys/helper.h"
@@ -96,6 +97,7 @@ static enum ls_code open_epoch(
 	LS_CLEANUP(ls_signer_done) struct ls_signer wrapping = { 0 };
 	LS_CLEANUP(ls_buf_done) struct ls_buf wrap = { 0 };
 	LS_CLEANUP(ls_store_free) struct ls_store *copies = NULL;
+	LS_CLEANUP(ls_free_str) char *name = NULL;
 
 	LS_TRY(ls_identity_load_wrapping(a->paths.identity, e->epoch, &wrapping, err));
 	if (ls_store_shared(a->store)) {
@@ -104,7 +106,8 @@ static enum ls_code open_epoch(
 			open_wrap(a, e, &wrapping, ls_buf_bytes(&wrap), signers, NULL) == LS_OK)
 			return LS_OK;
 	}
-	LS_TRY(ls_store_get_wrap(a->store, e->epoch, a->identity.node, &wrap, err));
+	name = ls_epoch_wrap_name(ls_store_shared(a->store), a->identity.node, e->check);
+	LS_TRY(ls_store_get_wrap(a->store, e->epoch, name, &wrap, err));
 	LS_TRY(open_wrap(a, e, &wrapping, ls_buf_bytes(&wrap), signers, err));
 	return copies && a->lock_fd >= 0 ? ls_store_put_wrap(copies, e->epoch, a->identity.node,
 						   ls_buf_bytes(&wrap), err)

@@ -20,11 +20,20 @@
 #include "node/service.h"
 #include "store/store.h"
 
+/* A member that was not here when this node last looked. */
+struct ls_away {
+	char node[LS_NAME_MAX + 1];
+	int64_t since_ms; /* monotonic; counted from when the store could be read */
+	int64_t since_s;
+};
+
 /* What the main thread heals by. The worker changes the live link and the plan together, under the
  * mutex; healing holds it too, so it never works by an old plan. */
 struct ls_live_guard {
 	pthread_mutex_t mutex;
 	struct ls_live_plan *plan; /* owned; NULL before the first */
+	struct ls_away *away;      /* members that the writer saw to be away; owned */
+	size_t away_count;
 };
 
 /* How far this node is on the way to one target; forgotten on restart, since every step can be
@@ -41,13 +50,6 @@ struct ls_progress {
 	char **baseline;
 	char **warnings;
 	char *reason; /* of a no vote, a bad report, or of being stuck */
-};
-
-/* A member that was not here when this node last looked. */
-struct ls_away {
-	char node[LS_NAME_MAX + 1];
-	int64_t since_ms; /* monotonic; counted from when the store could be read */
-	int64_t since_s;
 };
 
 /* So many proofs of the latest generations stay on disk. */

@@ -120,8 +120,7 @@ static enum ls_code check_revert(
 	struct ls_agent *a, const struct ls_commit_id *id, struct ls_err *err)
 {
 	LS_CLEANUP(ls_generation_done)
-	struct ls_generation about = { 0 },
-			     undone = { 0 }, was = { 0 };
+	struct ls_generation about = { 0 }, undone = { 0 }, was = { 0 };
 
 	LS_TRY(ls_history_read(a->history, id, &about, err));
 	LS_TRY(ls_history_read(a->history, &about.parent, &undone, err));

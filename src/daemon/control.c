@@ -9,6 +9,7 @@
 #include "daemon/command.h"
 #include "daemon/daemon.h"
 #include "daemon/doctor.h"
+#include "daemon/joining.h"
 #include "daemon/view.h"
 #include "sys/file.h"
 #include "sys/helper.h"
@@ -96,7 +97,7 @@ bool ls_daemon_trusts(void *arg, const struct ls_peer *peer)
 	return access_of(arg, peer) == ACCESS_FULL;
 }
 
-static void reply_json(struct ls_request *req, int status, json_t *json)
+void ls_daemon_reply(struct ls_request *req, int status, json_t *json)
 {
 	char *text = json_dumps(json, JSON_COMPACT);
 
@@ -111,14 +112,14 @@ static void forbid(struct ls_request *req)
 
 	LS_FAIL(&err, LS_E_REFUSED, "this user may not do that");
 	LS_HINT(&err, "root and the group lockstep may; lockstep-ro may see the status");
-	reply_json(req, 403, ls_error_to_json(&err));
+	ls_daemon_reply(req, 403, ls_error_to_json(&err));
 }
 
-static void reply_error(struct ls_request *req, const struct ls_err *err)
+void ls_daemon_reply_error(struct ls_request *req, const struct ls_err *err)
 {
 	int status = err->code == LS_E_CONFLICT ? 409 : err->code == LS_E_USAGE ? 400 : 422;
 
-	reply_json(req, status, ls_error_to_json(err));
+	ls_daemon_reply(req, status, ls_error_to_json(err));
 }
 
 static void refuse(struct ls_request *req, enum ls_code code, const char *what, const char *hint)
@@ -128,7 +129,7 @@ static void refuse(struct ls_request *req, enum ls_code code, const char *what, 
 	LS_FAIL(&err, code, "%s", what);
 	if (hint)
 		LS_HINT(&err, "%s", hint);
-	reply_error(req, &err);
+	ls_daemon_reply_error(req, &err);
 }
 
 /* Changes. */
@@ -324,7 +325,7 @@ static void post_change(struct ls_daemon *d, struct ls_request *req)
 
 	ls_request_forget_body(req);
 	if (code != LS_OK) {
-		reply_error(req, &err);
+		ls_daemon_reply_error(req, &err);
 		return;
 	}
 	if (d->change_queued || atomic_load(&d->rotating)) {
@@ -356,7 +357,11 @@ enum look {
 	LOOK_GENERATION,
 	LOOK_VERIFY,
 	LOOK_DOCTOR,
-	LOOK_ESCROW
+	LOOK_ESCROW,
+	LOOK_CLUSTER,
+	LOOK_JOIN_HISTORY,
+	LOOK_ROTATION,
+	LOOK_ABORT
 };
 
 struct look_job {
@@ -393,6 +398,44 @@ static enum ls_code look_doctor(
 	return code;
 }
 
+static enum ls_code look_join_history(struct look_job *job, struct ls_agent *a)
+{
+	json_t *request =
+		json_loadb(job->body.data ?: "", job->body.len, JSON_REJECT_DUPLICATES, NULL);
+	enum ls_code code = ls_joining_history(a, request, &job->answer, &job->err);
+
+	json_decref(request);
+	return code;
+}
+
+/* From the heap. */
+static struct ls_away *copy_away(struct ls_daemon *d, size_t *out_count)
+{
+	struct ls_away *copy;
+
+	(void)pthread_mutex_lock(&d->guard.mutex);
+	copy = ls_alloc(d->guard.away_count + 1, sizeof *copy);
+	if (d->guard.away_count)
+		memcpy(copy, d->guard.away, d->guard.away_count * sizeof *copy);
+	*out_count = d->guard.away_count;
+	(void)pthread_mutex_unlock(&d->guard.mutex);
+	return copy;
+}
+
+static enum ls_code look_status(
+	struct look_job *job, struct ls_agent *a, struct ls_view_about *about, json_t **out)
+{
+	struct ls_away *away = copy_away(job->d, &about->away_count);
+	enum ls_code code;
+
+	about->away = away;
+	code = ls_view_status(a, about, out, &job->err);
+	about->away = NULL;
+	about->away_count = 0;
+	free(away);
+	return code;
+}
+
 static void look_work(void *arg)
 {
 	struct look_job *job = arg;
@@ -407,7 +450,7 @@ static void look_work(void *arg)
 	}
 	switch (job->look) {
 	case LOOK_STATUS:
-		job->code = ls_view_status(a, &about, &job->answer, &job->err);
+		job->code = look_status(job, a, &about, &job->answer);
 		break;
 	case LOOK_CERTS:
 	case LOOK_CERT:
@@ -432,6 +475,19 @@ static void look_work(void *arg)
 				a, ls_buf_bytes(&job->body), &job->answer, &job->err);
 		ls_keyring_done(&a->keyring); /* the reader holds keys no longer than it must */
 		break;
+	case LOOK_CLUSTER:
+		job->code = ls_joining_cluster(a, &job->answer, &job->err);
+		break;
+	case LOOK_JOIN_HISTORY:
+		job->code = look_join_history(job, a);
+		ls_keyring_done(&a->keyring);
+		break;
+	case LOOK_ROTATION:
+		job->code = ls_view_rotation(a, &job->answer, &job->err);
+		break;
+	case LOOK_ABORT:
+		job->code = ls_rotation_stop(a, &job->answer, &job->err);
+		break;
 	}
 }
 
@@ -449,9 +505,9 @@ static void look_done(void *arg)
 	struct look_job *job = arg;
 
 	if (job->code == LS_OK)
-		reply_json(job->req, 200, LS_TAKE(job->answer));
+		ls_daemon_reply(job->req, 200, LS_TAKE(job->answer));
 	else
-		reply_error(job->req, &job->err);
+		ls_daemon_reply_error(job->req, &job->err);
 	look_free(job);
 }
 
@@ -496,7 +552,7 @@ static void post_look(struct ls_daemon *d, struct ls_request *req, enum look loo
 	job->number = number;
 	if (look == LOOK_STATUS || look == LOOK_DOCTOR)
 		job->problems = problems_of(d);
-	if (look == LOOK_ESCROW)
+	if (look == LOOK_ESCROW || look == LOOK_JOIN_HISTORY)
 		ls_buf_add_bytes(&job->body, ls_request_body(req));
 	ls_worker_post(d->reader, look_work, look_done, look_drop, job);
 }
@@ -514,6 +570,10 @@ static void route_get(struct ls_daemon *d, struct ls_request *req, const char *p
 		post_look(d, req, LOOK_CERT, path + strlen("/v1/certs/"), 0);
 	else if (strcmp(path, "/v1/doctor") == 0)
 		post_look(d, req, LOOK_DOCTOR, NULL, 0);
+	else if (strcmp(path, "/v1/cluster") == 0)
+		post_look(d, req, LOOK_CLUSTER, NULL, 0);
+	else if (strcmp(path, "/v1/rotation") == 0)
+		post_look(d, req, LOOK_ROTATION, NULL, 0);
 	else if (strcmp(path, "/v1/verify") == 0)
 		post_look(d, req, LOOK_VERIFY, NULL, 0);
 	else if (strcmp(path, "/v1/history") == 0 &&
@@ -542,6 +602,10 @@ void ls_daemon_request(void *arg, struct ls_request *req)
 		post_change(d, req);
 	else if (strcmp(path, "/v1/escrow") == 0)
 		post_look(d, req, LOOK_ESCROW, NULL, 0);
-	else
+	else if (strcmp(path, "/v1/join/history") == 0)
+		post_look(d, req, LOOK_JOIN_HISTORY, NULL, 0);
+	else if (strcmp(path, "/v1/rotation/abort") == 0)
+		post_look(d, req, LOOK_ABORT, NULL, 0);
+	else if (!ls_daemon_cluster_request(d, req, path))
 		refuse(req, LS_E_USAGE, "no such resource", NULL);
 }

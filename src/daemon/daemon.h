@@ -146,6 +146,10 @@ void ls_daemon_collect(struct ls_daemon *d);
 
 /* control.c */
 void ls_daemon_request(void *arg, struct ls_request *req);
+void ls_daemon_reply(struct ls_request *req, int status, json_t *json); /* takes the reference */
+void ls_daemon_reply_error(struct ls_request *req, const struct ls_err *err);
+/* control_cluster.c: false: it is not about the cluster. */
+bool ls_daemon_cluster_request(struct ls_daemon *d, struct ls_request *req, const char *path);
 /* Whether a peer may do everything. */
 bool ls_daemon_trusts(void *arg, const struct ls_peer *peer);
 /* Worker thread: around a job that may rotate without a caller, so that a hook of that rotation

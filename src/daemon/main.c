@@ -157,6 +157,7 @@ static int tear_down(struct ls_daemon *d)
 	ls_agent_free(&d->reader_agent);
 	ls_live_free(&d->live);
 	ls_live_plan_free(&d->guard.plan);
+	free(d->guard.away);
 	ls_dropin_free(&d->dropin);
 	ls_source_free(&d->watch_source); /* before its descriptor closes */
 	ls_watch_free(&d->watch);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/cluster.h"
+#include "daemon/epoch.h"
 #include "pki/credential.h"
 #include "pki/key.h"
 #include "sys/file.h"
@@ -65,12 +66,14 @@ static enum ls_code copy_wraps(struct ls_agent *a, struct ls_store *to, struct l
 	for (size_t i = 0; i < a->tip.kek_epoch_count; i++) {
 		int64_t epoch = a->tip.kek_epochs[i].epoch;
 		LS_CLEANUP(ls_buf_done) struct ls_buf wrap = { 0 };
+		LS_CLEANUP(ls_free_str) char *name = NULL;
 		enum ls_code code = ls_store_get_wrap(copies, epoch, a->identity.node, &wrap, err);
 
 		if (code == LS_E_NOT_FOUND && epoch != a->tip.kek_epoch)
 			continue; /* this node cannot open it either */
 		LS_TRY(code);
-		LS_TRY(ls_store_put_wrap(to, epoch, a->identity.node, ls_buf_bytes(&wrap), err));
+		name = ls_epoch_wrap_name(true, a->identity.node, a->tip.kek_epochs[i].check);
+		LS_TRY(ls_store_put_wrap(to, epoch, name, ls_buf_bytes(&wrap), err));
 	}
 	return LS_OK;
 }

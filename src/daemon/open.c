@@ -484,7 +484,16 @@ void ls_daemon_reload(struct ls_daemon *d)
 
 void ls_daemon_note_store(struct ls_daemon *d)
 {
+	const struct ls_peers *peers = &d->agent->peers;
+
 	atomic_store(&d->store_fd, ls_store_watch_fd(d->agent->store));
+	(void)pthread_mutex_lock(&d->guard.mutex);
+	free(d->guard.away);
+	d->guard.away = ls_alloc(peers->away_count + 1, sizeof *d->guard.away);
+	if (peers->away_count)
+		memcpy(d->guard.away, peers->away, peers->away_count * sizeof *peers->away);
+	d->guard.away_count = peers->away_count;
+	(void)pthread_mutex_unlock(&d->guard.mutex);
 }
 
 /* It stays readable until the store is read, which is the writer's work: one look at a time. */

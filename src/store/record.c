@@ -301,8 +301,8 @@ enum ls_code ls_record_restore(
 
 /* JSON. */
 
-/* Reasons quote what commands printed, which need not be UTF-8. A vote must not be lost over it, nor
- * over a reason that is not given. */
+/* Reasons quote what commands printed, which need not be UTF-8. A vote must not be lost over it,
+ * nor over a reason that is not given. */
 static json_t *text_to_json(const char *given)
 {
 	const char *text = given ?: "";
