@@ -1,10 +1,8 @@
 /* The control socket: who may ask for what, and how requests become jobs. */
-#include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include <unistd.h>
 
 #include "daemon/command.h"
 #include "daemon/daemon.h"
@@ -18,11 +16,8 @@
 #define JSON_TYPE "application/json"
 #define ASK_MS 10000
 #define LINES_TYPE "application/x-ndjson"
-
-/* So long a group that is made or removed may go unnoticed. */
-#define GROUPS_KEEP_MS 1000
-
-enum access { ACCESS_NONE, ACCESS_READ, ACCESS_FULL };
+/* Who may only look sends none. */
+#define STRANGER_BODY_BYTES 4096
 
 /* A directory of users that is asked over a socket (sssd, systemd) is out of reach of the sandbox.
  */
@@ -59,42 +54,19 @@ void ls_author_done(struct ls_author *author)
 	*author = (struct ls_author){ 0 };
 }
 
-/* Looked up once in a while: each connection asks, and anybody can connect a thousand times in a
- * second. */
-static void look_up_groups(struct ls_daemon *d)
-{
-	int64_t now_ms = ls_mono_ms();
-
-	if (d->groups.until_ms > now_ms)
-		return;
-	d->groups.until_ms = now_ms + GROUPS_KEEP_MS;
-	d->groups.has_full = ls_group_find("lockstep", &d->groups.full, NULL) == LS_OK;
-	d->groups.has_read = ls_group_find("lockstep-ro", &d->groups.read, NULL) == LS_OK;
-}
-
-static bool in_group(const struct ls_peer *peer, gid_t gid)
-{
-	if (peer->gid == gid)
-		return true;
-	for (size_t i = 0; i < peer->group_count; i++)
-		if (peer->groups[i] == gid)
-			return true;
-	return false;
-}
-
-static enum access access_of(struct ls_daemon *d, const struct ls_peer *peer)
-{
-	if (peer->uid == 0 || peer->uid == geteuid())
-		return ACCESS_FULL;
-	look_up_groups(d);
-	if (d->groups.has_full && in_group(peer, d->groups.full))
-		return ACCESS_FULL;
-	return d->groups.has_read && in_group(peer, d->groups.read) ? ACCESS_READ : ACCESS_NONE;
-}
-
 bool ls_daemon_trusts(void *arg, const struct ls_peer *peer)
 {
-	return access_of(arg, peer) == ACCESS_FULL;
+	struct ls_daemon *d = arg;
+
+	return ls_access_of(&d->ids, peer) == LS_ACCESS_FULL;
+}
+
+size_t ls_daemon_body_of(void *arg, const struct ls_peer *peer)
+{
+	struct ls_daemon *d = arg;
+
+	return ls_access_of(&d->ids, peer) == LS_ACCESS_GATEWAY ? LS_GATEWAY_BODY_BYTES
+								: STRANGER_BODY_BYTES;
 }
 
 void ls_daemon_reply(struct ls_request *req, int status, json_t *json)
@@ -591,10 +563,9 @@ void ls_daemon_request(void *arg, struct ls_request *req)
 	struct ls_daemon *d = arg;
 	const char *path = ls_request_path(req);
 	bool get = strcmp(ls_request_method(req), "GET") == 0;
-	enum access access = access_of(d, ls_request_peer(req));
+	enum ls_access access = ls_access_of(&d->ids, ls_request_peer(req));
 
-	if (access == ACCESS_NONE ||
-		(access == ACCESS_READ && !(get && strcmp(path, "/v1/status") == 0)))
+	if (!ls_access_may(access, ls_request_method(req), path))
 		forbid(req);
 	else if (get)
 		route_get(d, req, path);

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "control/request.h"
+#include "daemon/access.h"
 #include "daemon/agent.h"
 #include "daemon/worker.h"
 #include "intake/dropin.h"
@@ -83,11 +84,7 @@ struct ls_daemon {
 	int64_t scan_not_before_ms; /* of incoming/ */
 	int64_t strays_since_ms;    /* when counting them began */
 	int strays;                 /* refused one by one since then */
-	struct {
-		int64_t until_ms; /* looked up again then */
-		gid_t full, read;
-		bool has_full, has_read;
-	} groups; /* that may use the socket */
+	struct ls_access_ids ids;   /* of who may use the socket */
 	struct ls_log_limit log_limits[LS_EVENT_COUNT];
 	char *intake_waits;         /* what the latest drop-in waits for; NULL */
 	struct ls_exposed *exposed; /* keys that others could read and that are still in use */
@@ -152,6 +149,8 @@ void ls_daemon_reply_error(struct ls_request *req, const struct ls_err *err);
 bool ls_daemon_cluster_request(struct ls_daemon *d, struct ls_request *req, const char *path);
 /* Whether a peer may do everything. */
 bool ls_daemon_trusts(void *arg, const struct ls_peer *peer);
+/* How long a body may be of one who may not. */
+size_t ls_daemon_body_of(void *arg, const struct ls_peer *peer);
 /* Worker thread: around a job that may rotate without a caller, so that a hook of that rotation
  * which asks for a change gets its conflict and does not wait for itself. */
 void ls_daemon_rotation_begin(struct ls_daemon *d);

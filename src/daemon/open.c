@@ -19,8 +19,8 @@
 #define SOCKET_HEADER_BYTES 8192
 /* The largest cert set --from: base64 of many credentials at the policy's bound. */
 #define SOCKET_BODY_BYTES (64 * 1024 * 1024)
-/* Who may only look sends none. */
-#define SOCKET_STRANGER_BODY_BYTES 4096
+/* For whom there is no room. */
+#define SOCKET_BUSY_BODY_BYTES 4096
 #define SOCKET_SPARE_MS 100 /* a client asks when it has connected */
 
 struct open_job {
@@ -197,7 +197,8 @@ static enum ls_code start_serving(struct ls_daemon *d, struct ls_err *err)
 		.idle_s = SOCKET_IDLE_S,
 		.spare_ms = SOCKET_SPARE_MS,
 		.trusted = ls_daemon_trusts,
-		.stranger_body_bytes = SOCKET_STRANGER_BODY_BYTES,
+		.body_of = ls_daemon_body_of,
+		.stranger_body_bytes = SOCKET_BUSY_BODY_BYTES,
 		.busy = "{\"error\":{\"code\":\"unreachable\",\"message\":\"the daemon has too "
 			"many "
 			"connections\",\"hint\":\"nothing was done; try again in a moment\"}}",
