@@ -8,12 +8,14 @@
 #include "daemon/daemon.h"
 #include "daemon/doctor.h"
 #include "daemon/joining.h"
+#include "daemon/metrics.h"
 #include "daemon/view.h"
 #include "sys/file.h"
 #include "sys/helper.h"
 #include "sys/sandbox.h"
 
 #define JSON_TYPE "application/json"
+#define METRICS_TYPE "text/plain; version=0.0.4"
 #define ASK_MS 10000
 #define LINES_TYPE "application/x-ndjson"
 /* Who may only look sends none. */
@@ -333,7 +335,8 @@ enum look {
 	LOOK_CLUSTER,
 	LOOK_JOIN_HISTORY,
 	LOOK_ROTATION,
-	LOOK_ABORT
+	LOOK_ABORT,
+	LOOK_METRICS
 };
 
 struct look_job {
@@ -345,6 +348,7 @@ struct look_job {
 	struct ls_buf body;
 	char **problems;
 	json_t *answer;
+	struct ls_buf text; /* instead of it: metrics */
 	struct ls_err err;
 	enum ls_code code;
 };
@@ -460,6 +464,9 @@ static void look_work(void *arg)
 	case LOOK_ABORT:
 		job->code = ls_rotation_stop(a, &job->answer, &job->err);
 		break;
+	case LOOK_METRICS:
+		job->code = ls_metrics(a, &job->text, &job->err);
+		break;
 	}
 }
 
@@ -468,6 +475,7 @@ static void look_free(struct look_job *job)
 	json_decref(job->answer);
 	ls_free_strv(&job->problems);
 	ls_buf_done(&job->body);
+	ls_buf_done(&job->text);
 	free(job->name);
 	free(job);
 }
@@ -476,7 +484,9 @@ static void look_done(void *arg)
 {
 	struct look_job *job = arg;
 
-	if (job->code == LS_OK)
+	if (job->code == LS_OK && job->look == LOOK_METRICS)
+		ls_request_reply(job->req, 200, METRICS_TYPE, ls_buf_bytes(&job->text));
+	else if (job->code == LS_OK)
 		ls_daemon_reply(job->req, 200, LS_TAKE(job->answer));
 	else
 		ls_daemon_reply_error(job->req, &job->err);
@@ -544,6 +554,8 @@ static void route_get(struct ls_daemon *d, struct ls_request *req, const char *p
 		post_look(d, req, LOOK_DOCTOR, NULL, 0);
 	else if (strcmp(path, "/v1/cluster") == 0)
 		post_look(d, req, LOOK_CLUSTER, NULL, 0);
+	else if (strcmp(path, "/v1/metrics") == 0)
+		post_look(d, req, LOOK_METRICS, NULL, 0);
 	else if (strcmp(path, "/v1/rotation") == 0)
 		post_look(d, req, LOOK_ROTATION, NULL, 0);
 	else if (strcmp(path, "/v1/verify") == 0)

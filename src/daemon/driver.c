@@ -316,6 +316,9 @@ static enum ls_code settle(struct ls_agent *a, struct ls_err *err)
 {
 	if (!ls_store_shared(a->store) || !a->peers.idle)
 		return LS_OK;
+	if (!ls_bytes_equal(ls_buf_bytes(&a->identity.ca_pem), ls_buf_bytes(&a->tip.ca_pem)))
+		LS_TRY(ls_identity_save_ca(
+			a->paths.identity, &a->identity, ls_buf_bytes(&a->tip.ca_pem), err));
 	LS_TRY(ls_cluster_announce(a, err));
 	return ls_cluster_offer(a, err);
 }
