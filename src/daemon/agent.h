@@ -52,9 +52,6 @@ struct ls_progress {
 	char *reason; /* of a no vote, a bad report, or of being stuck */
 };
 
-/* So many proofs of the latest generations stay on disk. */
-#define LS_PROOFS_KEPT 1000
-
 /* Of a node with a shared store (cluster.h). */
 struct ls_peers {
 	struct ls_state trusted; /* whose members are believed: of the latest generation that this

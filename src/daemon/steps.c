@@ -595,6 +595,13 @@ static enum ls_code drop_old_epochs(struct ls_agent *a, struct ls_err *err)
 	return LS_OK;
 }
 
+/* One of the members is enough. */
+static bool tidies_store(const struct ls_agent *a, const struct ls_store_view *view)
+{
+	return !ls_store_shared(a->store) ||
+	       (view->alive && strcmp(view->alive[0], a->identity.node) == 0);
+}
+
 static enum ls_code do_tidy(
 	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
 {
@@ -612,7 +619,8 @@ static enum ls_code do_tidy(
 		LS_TRY(ls_history_discard(a->history, &aborted, err));
 	}
 	LS_TRY(drop_old_epochs(a, err));
-	LS_TRY(ls_store_tidy(a->store, err));
+	if (tidies_store(a, view))
+		LS_TRY(ls_store_tidy(a->store, err));
 	LS_TRY(ls_history_tidy(a->history, err));
 	a->tidied = true;
 	a->tidy_again_at_s = left ? ls_now_s() + EARLIER_GRACE_S : INT64_MAX;

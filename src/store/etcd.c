@@ -16,12 +16,15 @@
 #define ATTEMPTS_MAX 16
 #define ID_BYTES 16
 #define LEASE_TTL_S 10
+/* Between publishing and beginning lie milliseconds; an initiator may be stopped in between. */
+#define ORPHAN_PATIENCE_MS 600000
 
 struct etcd {
 	struct ls_store base;
 	struct ls_etcd_place place;
 	struct ls_etcd_settings settings; /* for the watch, which begins when it is asked for */
 	struct ls_etcd_watch *watch;
+	char **orphans; /* packs that seemed to belong to nothing, and since when */
 	int64_t ttl_s;
 	bool (*alive)(void *arg);
 	void *alive_arg;
@@ -540,9 +543,18 @@ static enum ls_code etcd_restore(
 	return move(store, &(struct move){ .kind = MOVE_RESTORE, .tip = tip }, err);
 }
 
+static enum ls_code etcd_tidy(struct ls_store *store, struct ls_err *err)
+{
+	struct etcd *e = etcd_of(store);
+
+	return ls_etcd_tidy(&e->place, ORPHAN_PATIENCE_MS, &e->orphans, err);
+}
+
 static void etcd_free(struct ls_store *store)
 {
 	struct etcd *e = etcd_of(store);
+
+	ls_free_strv(&e->orphans);
 
 	ls_etcd_watch_stop(&e->watch);
 	ls_etcd_place_done(&e->place);
@@ -565,6 +577,7 @@ static const struct ls_store_ops etcd_ops = {
 	.put_wrap = etcd_put_wrap,
 	.get_wrap = etcd_get_wrap,
 	.drop_wraps = etcd_drop_wraps,
+	.tidy = etcd_tidy,
 	.watch_fd = etcd_watch_fd,
 	.put_note = etcd_put_note,
 	.get_notes = etcd_get_notes,

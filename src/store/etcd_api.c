@@ -330,8 +330,8 @@ static enum ls_code take_kvs(const json_t *range, struct ls_etcd_list *list, str
 	return LS_OK;
 }
 
-enum ls_code ls_etcd_read(
-	struct ls_etcd *e, char *const *prefixes, struct ls_etcd_list *out, struct ls_err *err)
+enum ls_code ls_etcd_read_ranges(struct ls_etcd *e, const struct ls_etcd_range *ranges,
+	size_t count, struct ls_etcd_list *out, struct ls_err *err)
 {
 	LS_CLEANUP(json_done) json_t *request = json_pack("{s:[]}", "success");
 	LS_CLEANUP(json_done) json_t *answer = NULL;
@@ -341,12 +341,16 @@ enum ls_code ls_etcd_read(
 	size_t i;
 
 	/* One transaction, so that all of it is of one revision. */
-	for (i = 0; i < ls_strv_count(prefixes); i++)
-		(void)json_array_append_new(
-			ops, json_pack("{s:o}", "request_range", range_json(prefixes[i])));
+	for (i = 0; i < count; i++) {
+		json_t *range = range_json(ranges[i].prefix);
+
+		if (ranges[i].keys_only)
+			(void)json_object_set_new(range, "keys_only", json_true());
+		(void)json_array_append_new(ops, json_pack("{s:o}", "request_range", range));
+	}
 	LS_TRY(ask(e, "/v3/kv/txn", request, false, &answer, err));
 	responses = json_object_get(answer, "responses");
-	if (json_array_size(responses) != ls_strv_count(prefixes))
+	if (json_array_size(responses) != count)
 		return LS_FAIL(err, LS_E_DAMAGED, "etcd: an answer without what was asked for");
 	json_array_foreach(responses, i, response)
 		LS_TRY(take_kvs(json_object_get(response, "response_range"), &list, err));
@@ -355,6 +359,20 @@ enum ls_code ls_etcd_read(
 	*out = list;
 	list = (struct ls_etcd_list){ 0 };
 	return LS_OK;
+}
+
+enum ls_code ls_etcd_read(
+	struct ls_etcd *e, char *const *prefixes, struct ls_etcd_list *out, struct ls_err *err)
+{
+	size_t count = ls_strv_count(prefixes);
+	struct ls_etcd_range *ranges = ls_alloc(count + 1, sizeof *ranges);
+	enum ls_code code;
+
+	for (size_t i = 0; i < count; i++)
+		ranges[i].prefix = prefixes[i];
+	code = ls_etcd_read_ranges(e, ranges, count, out, err);
+	free(ranges);
+	return code;
 }
 
 enum ls_code ls_etcd_txn(struct ls_etcd *e, const struct ls_etcd_compare *compares,

@@ -65,6 +65,13 @@ void ls_etcd_free(struct ls_etcd **etcd);
  * revision; linearizable. At most 100,000 keys and 64 MiB. */
 LS_CHECK enum ls_code ls_etcd_read(
 	struct ls_etcd *etcd, char *const *prefixes, struct ls_etcd_list *out, struct ls_err *err);
+/* The same, where of some only the keys are of interest: their values are empty. */
+struct ls_etcd_range {
+	const char *prefix;
+	bool keys_only;
+};
+LS_CHECK enum ls_code ls_etcd_read_ranges(struct ls_etcd *etcd, const struct ls_etcd_range *ranges,
+	size_t count, struct ls_etcd_list *out, struct ls_err *err);
 /* All changes if all compares hold, at one revision; else none, and *out_done is false. A key may
  * stand in one change only; at most 128 compares and changes. */
 LS_CHECK enum ls_code ls_etcd_txn(struct ls_etcd *etcd, const struct ls_etcd_compare *compares,

@@ -301,3 +301,101 @@ enum ls_code ls_etcd_proof_get(
 	proof = (struct ls_proof){ 0 };
 	return LS_OK;
 }
+
+/* Tidying. */
+
+/* The commits that packs are of, each once. */
+static char **commits_of(const struct ls_etcd_list *list, const char *prefix)
+{
+	char **commits = NULL;
+
+	for (size_t i = 0; i < list->count; i++) {
+		const char *name = list->kvs[i].key + strlen(prefix);
+		LS_CLEANUP(ls_free_str) char *commit = NULL;
+
+		if (!ls_has_prefix(list->kvs[i].key, prefix))
+			continue;
+		commit = ls_strndup(name, strcspn(name, "/"));
+		if (!ls_strv_has(commits, commit))
+			ls_strv_add(&commits, commit);
+	}
+	return commits;
+}
+
+static enum ls_code drop_pack(const struct ls_etcd_place *e, const char *commit, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_str) char *key = ls_format("%spack/%s/", e->prefix, commit);
+	struct ls_etcd_change change = { .key = key, .prefix = true };
+	bool done = false;
+
+	return ls_etcd_txn(e->api, NULL, 0, &change, 1, &done, err);
+}
+
+/* Since when it was seen to belong to nothing; now, if it was not seen before. */
+static int64_t seen_since_ms(char *const *orphans, const char *commit, int64_t now_ms)
+{
+	for (size_t i = 0; i < ls_strv_count(orphans); i++)
+		if (ls_has_prefix(orphans[i], commit))
+			return strtoll(orphans[i] + strlen(commit), NULL, 10);
+	return now_ms;
+}
+
+/* The commit that a proof is of; what is no proof is no reason to keep a pack. */
+static void add_decided(const struct ls_buf *proof, char ***commits)
+{
+	LS_CLEANUP(json_done)
+	json_t *json = json_loadb(proof->data ?: "", proof->len, JSON_REJECT_DUPLICATES, NULL);
+	const char *commit = json_string_value(json_object_get(json, "commit"));
+
+	if (commit)
+		ls_strv_add(commits, commit);
+}
+
+static enum ls_code drop_far_back(const struct ls_etcd_place *e, int64_t tip, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_str) char *key = ls_etcd_proof_key(e, tip - LS_PROOFS_KEPT);
+	struct ls_etcd_change change = { .key = key };
+	bool done = false;
+
+	if (tip <= LS_PROOFS_KEPT)
+		return LS_OK;
+	return ls_etcd_txn(e->api, NULL, 0, &change, 1, &done, err);
+}
+
+enum ls_code ls_etcd_tidy(
+	const struct ls_etcd_place *e, int64_t patience_ms, char ***orphans, struct ls_err *err)
+{
+	LS_CLEANUP(ls_etcd_snapshot_done) struct ls_etcd_snapshot s = { 0 };
+	LS_CLEANUP(ls_etcd_list_done) struct ls_etcd_list list = { 0 };
+	LS_CLEANUP(ls_free_strv) char **needed = NULL;
+	LS_CLEANUP(ls_free_strv) char **packs = NULL;
+	LS_CLEANUP(ls_free_strv) char **before = LS_TAKE(*orphans);
+	LS_CLEANUP(ls_free_str) char *pack = ls_etcd_key(e, "pack/");
+	LS_CLEANUP(ls_free_str) char *decided = ls_etcd_key(e, "decided/");
+	const struct ls_etcd_range ranges[] = { { decided, false }, { pack, true } };
+	int64_t now_ms = ls_mono_ms();
+
+	LS_TRY(ls_etcd_read_ranges(e->api, ranges, LS_COUNT(ranges), &list, err));
+	LS_TRY(ls_etcd_snapshot_take(e, &s, err));
+	LS_TRY(drop_far_back(e, s.view.tip.generation, err));
+	ls_strv_add(&needed, s.view.tip.commit);
+	if (s.view.rotation)
+		ls_strv_add(&needed, s.view.rotation->commit);
+	for (size_t i = 0; i < list.count; i++)
+		if (ls_has_prefix(list.kvs[i].key, decided))
+			add_decided(&list.kvs[i].value, &needed);
+	packs = commits_of(&list, pack);
+	for (size_t i = 0; i < ls_strv_count(packs); i++) {
+		int64_t since_ms = seen_since_ms(before, packs[i], now_ms);
+		LS_CLEANUP(ls_free_str)
+		char *entry = ls_format("%s %lld", packs[i], (long long)since_ms);
+
+		if (ls_strv_has(needed, packs[i]))
+			continue;
+		if (now_ms - since_ms >= patience_ms)
+			LS_TRY(drop_pack(e, packs[i], err));
+		else
+			ls_strv_add(orphans, entry);
+	}
+	return LS_OK;
+}

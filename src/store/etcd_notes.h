@@ -29,6 +29,11 @@ LS_CHECK enum ls_code ls_etcd_proof_decided(const struct ls_etcd_place *place,
 	const struct ls_etcd_snapshot *s, char **out, struct ls_err *err);
 LS_CHECK enum ls_code ls_etcd_proof_reverted(const struct ls_etcd_place *place,
 	const struct ls_etcd_snapshot *s, const char *commit, char **out, struct ls_err *err);
+/* Removes packs of attempts that were never begun (seen twice, `patience_ms` apart; *orphans is
+ * what was seen, "commit time", the caller's), and packs and proofs of generations so far back that
+ * a member which lacks them joins again. */
+LS_CHECK enum ls_code ls_etcd_tidy(const struct ls_etcd_place *place, int64_t patience_ms,
+	char ***orphans, struct ls_err *err);
 LS_CHECK enum ls_code ls_etcd_proof_get(const struct ls_etcd_place *place, int64_t generation,
 	struct ls_proof *out, struct ls_err *err);
 

@@ -174,13 +174,14 @@ enum ls_code ls_etcd_snapshot_take(
 	LS_CLEANUP(ls_free_str) char *vote = ls_etcd_key(e, "vote/");
 	LS_CLEANUP(ls_free_str) char *report = ls_etcd_key(e, "report/");
 	LS_CLEANUP(ls_free_str) char *alive = ls_etcd_key(e, "note/" LS_NOTE_ALIVE);
-	char *prefixes[] = { record, begin, vote, report, alive, NULL };
+	const struct ls_etcd_range ranges[] = { { record, false }, { begin, false },
+		{ vote, false }, { report, false }, { alive, true } };
 	LS_CLEANUP(json_done) json_t *body = NULL;
 	const json_t *id;
 	size_t i;
 
 	ls_etcd_snapshot_done(s);
-	LS_TRY(ls_etcd_read(e->api, prefixes, &s->list, err));
+	LS_TRY(ls_etcd_read_ranges(e->api, ranges, LS_COUNT(ranges), &s->list, err));
 	s->record = ls_etcd_list_get(&s->list, record);
 	if (!s->record) {
 		take_alive(s, alive);

@@ -115,6 +115,8 @@ struct ls_proof {
 	char **participants; /* each voted yes; of a revert: who did it */
 	char *text;          /* as it is stored */
 };
+/* So many of the latest generations are kept with their packs, in the store and by each node. */
+#define LS_PROOFS_KEPT 1000
 void ls_proof_done(struct ls_proof *proof);
 
 struct ls_store;
