@@ -578,6 +578,17 @@ static enum ls_code do_close(
 	return ls_store_close(a->store, r->nonce, &outcome, err);
 }
 
+/* Of wraps, which a node with a shared store keeps to open without it. */
+static enum ls_code drop_copies(struct ls_agent *a, int64_t epoch, struct ls_err *err)
+{
+	LS_CLEANUP(ls_store_free) struct ls_store *copies = NULL;
+
+	if (!ls_store_shared(a->store))
+		return LS_OK;
+	LS_TRY(ls_store_local_open(a->paths.store, &copies, err));
+	return ls_store_drop_wraps(copies, epoch, err);
+}
+
 /* Keys that open an epoch which the state no longer lists are destroyed: by `seal forget`, or
  * because a new epoch was never decided. */
 static enum ls_code drop_old_epochs(struct ls_agent *a, struct ls_err *err)
@@ -590,6 +601,7 @@ static enum ls_code drop_old_epochs(struct ls_agent *a, struct ls_err *err)
 			continue;
 		LS_TRY(ls_identity_destroy_wrapping(a->paths.identity, epoch, err));
 		LS_TRY(ls_store_drop_wraps(a->store, epoch, err));
+		LS_TRY(drop_copies(a, epoch, err));
 		ls_keyring_drop(&a->keyring, epoch);
 	}
 	return LS_OK;
