@@ -99,7 +99,7 @@ typedef int ls_cli_run(struct ls_cli *cli, const struct ls_cli_verb *verb, int a
 ls_cli_run ls_cli_init, ls_cli_status, ls_cli_cert_list, ls_cli_cert_show, ls_cli_cert_set,
 	ls_cli_cert_renew, ls_cli_cert_csr, ls_cli_history, ls_cli_history_show,
 	ls_cli_history_verify, ls_cli_rollback, ls_cli_seal_rotate, ls_cli_seal_forget,
-	ls_cli_seal_export, ls_cli_doctor;
+	ls_cli_seal_export, ls_cli_etcd_config, ls_cli_doctor;
 int ls_cli_rladmin(struct ls_cli *cli, int argc, char **argv);
 /* What cert set and rladmin share. */
 int ls_cli_set_one(struct ls_cli *cli, const char *component, const char *cert, const char *key,

@@ -110,6 +110,22 @@ enum ls_code ls_agent_load_keyring(struct ls_agent *a, struct ls_err *err)
 	return LS_OK;
 }
 
+enum ls_code ls_agent_open_ca(struct ls_agent *a, struct ls_signer *out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_secret_done) struct ls_secret pem = { 0 };
+	LS_CLEANUP(ls_signer_done) struct ls_signer ca = { 0 };
+
+	LS_TRY(ls_agent_load_keyring(a, err));
+	LS_TRY(ls_unseal(ls_buf_bytes(&a->tip.ca_key_cms), &a->keyring, &pem, err));
+	LS_TRY(ls_key_from_pem("the cluster CA's key", ls_secret_bytes(&pem),
+		(struct ls_bytes){ 0 }, &ca.key, err));
+	ls_buf_copy(&ca.cert_pem, &a->tip.ca_pem);
+	ls_signer_done(out);
+	*out = ca;
+	ca = (struct ls_signer){ 0 };
+	return LS_OK;
+}
+
 /* A generation that goes back is decided before any node has fetched it. Until this one has (the
  * next step does it), what it knows is what its own ref names. */
 static void own_head(struct ls_agent *a, struct ls_commit_id *tip)

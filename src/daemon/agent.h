@@ -61,6 +61,7 @@ struct ls_agent {
 	int64_t tidy_again_at_s;     /* something was left because it is too young */
 	bool own_fault; /* the latest attempt ended because of this machine (a full disk …), not
 			   of the candidate */
+	int64_t leaves_again_ms; /* monotonic: when leaves.h looks at them again */
 	enum ls_code (*generate)(
 		const struct ls_key_spec *spec, struct evp_pkey_st **out, struct ls_err *err);
 	void (*on_progress)(void *arg, const char *phase, const char *step, int64_t generation);
@@ -91,6 +92,10 @@ LS_CHECK enum ls_code ls_agent_refresh(struct ls_agent *agent, struct ls_err *er
 LS_CHECK enum ls_code ls_agent_reload_config(struct ls_agent *agent, struct ls_err *err);
 /* The keys that this node can open: wraps of the store, opened with the identity. */
 LS_CHECK enum ls_code ls_agent_load_keyring(struct ls_agent *agent, struct ls_err *err);
+/* The cluster CA's certificate and key, out of the state; loads the keyring. The caller releases
+ * them as soon as it can. */
+LS_CHECK enum ls_code ls_agent_open_ca(
+	struct ls_agent *agent, struct ls_signer *out, struct ls_err *err);
 void ls_agent_context(struct ls_agent *agent, struct ls_candidate_context *out);
 
 /* Who asked for a change. */

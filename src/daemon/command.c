@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pki/key.h"
 #include "pki/seal.h"
 
 /* How far back a superseded certificate is looked for. */
@@ -79,15 +78,12 @@ static enum ls_code make_rollback(struct ls_agent *a, const struct ls_candidate_
 static enum ls_code make_seal_rotate(struct ls_agent *a, const struct ls_candidate_context *context,
 	struct ls_candidate *out, struct ls_err *err)
 {
-	LS_CLEANUP(ls_secret_done) struct ls_secret kek = { 0 }, ca_pem = { 0 };
+	LS_CLEANUP(ls_secret_done) struct ls_secret kek = { 0 };
 	LS_CLEANUP(ls_signer_done) struct ls_signer ca = { 0 }, wrapping = { 0 };
 	LS_CLEANUP(ls_buf_done) struct ls_buf wrap = { 0 };
 	int64_t epoch = a->tip.kek_epoch + 1;
 
-	LS_TRY(ls_unseal(ls_buf_bytes(&a->tip.ca_key_cms), &a->keyring, &ca_pem, err));
-	LS_TRY(ls_key_from_pem("the cluster CA's key", ls_secret_bytes(&ca_pem),
-		(struct ls_bytes){ 0 }, &ca.key, err));
-	ls_buf_copy(&ca.cert_pem, &a->tip.ca_pem);
+	LS_TRY(ls_agent_open_ca(a, &ca, err));
 	LS_TRY(ls_authority_certify(&ca, a->tip.cluster, a->identity.node, LS_NODE_CERT_WRAPPING,
 		context->now_s, &wrapping, err));
 	ls_kek_generate(&kek);

@@ -131,6 +131,15 @@ static void refuse(struct ls_request *req, enum ls_code code, const char *what, 
 	reply_error(req, &err);
 }
 
+void ls_daemon_answer(
+	struct ls_request *req, enum ls_code code, json_t *answer, const struct ls_err *err)
+{
+	if (code == LS_OK)
+		reply_json(req, 200, answer);
+	else
+		reply_error(req, err);
+}
+
 /* Changes. */
 
 struct change_job {
@@ -458,6 +467,8 @@ static char **problems_of(struct ls_daemon *d)
 
 	if (d->stuck)
 		ls_strv_add(&problems, d->stuck);
+	if (d->leaf_fault)
+		ls_strv_add(&problems, d->leaf_fault);
 	if (d->intake_fault)
 		ls_strv_add(&problems, d->intake_fault);
 	if (d->intake_waits)
@@ -531,6 +542,8 @@ void ls_daemon_request(void *arg, struct ls_request *req)
 		post_change(d, req);
 	else if (strcmp(path, "/v1/escrow") == 0)
 		post_look(d, req, LOOK_ESCROW, NULL, 0);
+	else if (strcmp(path, "/v1/etcd-member") == 0)
+		ls_daemon_etcd_member(d, req);
 	else
 		refuse(req, LS_E_USAGE, "no such resource", NULL);
 }

@@ -33,6 +33,7 @@ enum ls_event {
 	LS_EVENT_WATCH,
 	LS_EVENT_WARNING, /* of a change that is in force */
 	LS_EVENT_SANDBOX,
+	LS_EVENT_LEAF, /* of the cluster's own TLS files: issued, or not */
 	LS_EVENT_COUNT
 };
 /* Of an event that others cause: how much of it was written lately, and what was not. */
@@ -77,6 +78,7 @@ struct ls_daemon {
 	bool change_queued;         /* a change waits for the writer, or runs in it */
 	bool intake_busy;           /* a drop-in is with the writer */
 	char *stuck;                /* why the last reconciliation failed; NULL */
+	char *leaf_fault;           /* why a leaf of the cluster CA could not be issued; NULL */
 	char *intake_fault;         /* why incoming/ cannot be looked at; NULL */
 	int64_t scan_not_before_ms; /* of incoming/ */
 	int64_t strays_since_ms;    /* when counting them began */
@@ -136,6 +138,11 @@ void ls_daemon_collect(struct ls_daemon *d);
 
 /* control.c */
 void ls_daemon_request(void *arg, struct ls_request *req);
+/* Answers with 200 and the object (and takes the reference), or with the error. */
+void ls_daemon_answer(
+	struct ls_request *req, enum ls_code code, json_t *answer, const struct ls_err *err);
+/* member.c: the files of an etcd member. */
+void ls_daemon_etcd_member(struct ls_daemon *d, struct ls_request *req);
 /* Whether a peer may do everything. */
 bool ls_daemon_trusts(void *arg, const struct ls_peer *peer);
 /* Worker thread: around a job that may rotate without a caller, so that a hook of that rotation

@@ -6,6 +6,7 @@
 
 #include "daemon/command.h"
 #include "daemon/daemon.h"
+#include "daemon/leaves.h"
 #include "daemon/protect.h"
 #include "sys/file.h"
 #include "sys/systemd.h"
@@ -33,10 +34,15 @@ struct open_job {
 	bool limited; /* see daemon.h */
 	char *ended;  /* how a rotation ended that nobody here waits for; NULL: none did */
 	enum ls_event ended_event;
+	bool leaves_looked;
+	char **issued;    /* what was issued by the cluster CA, one line each */
+	char *leaf_fault; /* why not all was */
 };
 
 static void open_job_free(struct open_job *job)
 {
+	ls_free_strv(&job->issued);
+	free(job->leaf_fault);
 	free(job->ended);
 	free(job);
 }
@@ -81,6 +87,30 @@ static void log_ended(struct ls_daemon *d, const struct open_job *job)
 			job->ended_event, NULL, "%s", job->ended);
 }
 
+/* What etcd and the gateway show: beside the rotation, so a failure is no hindrance to it. */
+static void keep_leaves(struct open_job *job, struct ls_agent *a)
+{
+	struct ls_err err = { 0 };
+
+	if (ls_agent_keep_all(a, "", &job->leaves_looked, &job->issued, &err) != LS_OK)
+		job->leaf_fault = ls_strdup(err.text);
+}
+
+static void log_leaves(struct ls_daemon *d, struct open_job *job)
+{
+	for (size_t i = 0; i < ls_strv_count(job->issued); i++)
+		ls_log(d, LOG_NOTICE, LS_EVENT_LEAF, NULL, "%s", job->issued[i]);
+	if (!job->leaves_looked)
+		return;
+	if (job->leaf_fault && (!d->leaf_fault || strcmp(d->leaf_fault, job->leaf_fault) != 0))
+		ls_log(d, LOG_ERR, LS_EVENT_LEAF, NULL,
+			"a TLS certificate of the cluster's own cannot be renewed: %s; tried again "
+			"every minute",
+			job->leaf_fault);
+	free(d->leaf_fault);
+	d->leaf_fault = LS_TAKE(job->leaf_fault);
+}
+
 /* The plan of what is live now: what the main thread heals by until the next rotation. */
 static enum ls_code present_plan(
 	struct ls_agent *a, struct ls_live_plan **out, char **warning, struct ls_err *err)
@@ -118,6 +148,7 @@ static enum ls_code open_all(struct open_job *job)
 		LS_TRY(reconcile(job, job->agent));
 	LS_TRY(ls_agent_open(root, config, false, &job->reader, &job->err));
 	LS_TRY(ls_live_open(d->paths.certs, &job->live, &job->err));
+	keep_leaves(job, job->agent);
 	if (job->limited)
 		return limited_plan(job->agent, &job->plan, &job->err);
 	return present_plan(job->agent, &job->plan, NULL, &job->err);
@@ -262,6 +293,7 @@ static void open_done(void *arg)
 	say_ready(d);
 	say_unlocked(d);
 	log_ended(d, job);
+	log_leaves(d, job);
 	open_job_free(job);
 	ls_daemon_look(d);
 	if (ls_watch_mode(d->watch) == LS_WATCH_POLL)
@@ -455,6 +487,8 @@ static void reconcile_work(void *arg)
 	ls_daemon_rotation_begin(job->d);
 	job->code = reconcile(job, job->d->agent);
 	ls_daemon_rotation_end(job->d);
+	if (job->code == LS_OK)
+		keep_leaves(job, job->d->agent);
 }
 
 static void reconcile_done(void *arg)
@@ -471,6 +505,7 @@ static void reconcile_done(void *arg)
 	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
 	say_unlocked(d);
 	log_ended(d, job);
+	log_leaves(d, job);
 	open_job_free(job);
 	ls_daemon_look(d);
 }
