@@ -39,8 +39,8 @@ CFLAGS_ALL = -std=gnu17 -pthread $(WARN) $(HARDEN) $(PKG_CFLAGS) $(CFLAGS) \
 LDFLAGS_ALL = -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS) \
 	$(if $(SAN),-fsanitize=$(SAN))
 
-PROGRAMS := lockstep lockstepd
-MAINS := src/cli/main.c src/daemon/main.c
+PROGRAMS := lockstep lockstepd lockstep-gateway
+MAINS := src/cli/main.c src/daemon/main.c src/gateway/main.c
 LIB_SRC := $(filter-out $(MAINS),$(wildcard src/*/*.c))
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 LIB := $(BUILD)/liblockstep.a
@@ -66,6 +66,7 @@ $(LIB): $(LIB_OBJ)
 
 $(BUILD)/lockstep: $(BUILD)/src/cli/main.o $(LIB)
 $(BUILD)/lockstepd: $(BUILD)/src/daemon/main.o $(LIB)
+$(BUILD)/lockstep-gateway: $(BUILD)/src/gateway/main.o $(LIB)
 $(PROGRAMS:%=$(BUILD)/%):
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
@@ -189,6 +190,7 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 UNITDIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SYSUSERSDIR = $(DESTDIR)$(PREFIX)/lib/sysusers.d
 MAN = $(wildcard docs/man/*.[158])
+UNITS_OF_SYSTEMD = $(notdir $(wildcard units/*.service))
 
 install: all
 	install -d $(BINDIR) $(SBINDIR) $(SHARE)/lockstep/templates $(SHARE)/lockstep/policies \
@@ -196,11 +198,12 @@ install: all
 		$(SHARE)/doc/lockstep
 	install -m 755 $(BUILD)/lockstep $(BINDIR)/lockstep
 	ln -sf lockstep $(BINDIR)/rladmin
-	install -m 755 $(BUILD)/lockstepd $(SBINDIR)/lockstepd
+	install -m 755 $(BUILD)/lockstepd $(BUILD)/lockstep-gateway $(SBINDIR)
 	install -m 644 templates/*.conf $(SHARE)/lockstep/templates
 	install -m 644 policies/*.conf $(SHARE)/lockstep/policies
-	sed 's|@PREFIX@|$(PREFIX)|g' units/lockstepd.service >$(UNITDIR)/lockstepd.service
-	chmod 644 $(UNITDIR)/lockstepd.service
+	for unit in $(UNITS_OF_SYSTEMD); do \
+		sed 's|@PREFIX@|$(PREFIX)|g' units/$$unit >$(UNITDIR)/$$unit && \
+		chmod 644 $(UNITDIR)/$$unit || exit 1; done
 	install -m 644 units/lockstep.sysusers $(SYSUSERSDIR)/lockstep.conf
 	install -m 644 docs/completion/lockstep.bash $(SHARE)/bash-completion/completions/lockstep
 	ln -sf lockstep $(SHARE)/bash-completion/completions/rladmin
@@ -210,7 +213,8 @@ install: all
 		dir=$(SHARE)/man/man$${page##*.}; install -d $$dir && install -m 644 $$page $$dir || exit 1; done
 
 uninstall:
-	rm -f $(BINDIR)/lockstep $(BINDIR)/rladmin $(SBINDIR)/lockstepd $(UNITDIR)/lockstepd.service \
+	rm -f $(BINDIR)/lockstep $(BINDIR)/rladmin $(SBINDIR)/lockstepd $(SBINDIR)/lockstep-gateway \
+		$(UNITS_OF_SYSTEMD:%=$(UNITDIR)/%) \
 		$(SYSUSERSDIR)/lockstep.conf $(SHARE)/bash-completion/completions/lockstep \
 		$(SHARE)/bash-completion/completions/rladmin $(SHARE)/zsh/site-functions/_lockstep \
 		$(foreach page,$(MAN),$(SHARE)/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
@@ -220,7 +224,7 @@ clean:
 	rm -rf build
 
 help:
-	@echo "make            builds lockstep, lockstepd and rladmin (build/release)"
+	@echo "make            builds lockstep, lockstepd, lockstep-gateway and rladmin (build/release)"
 	@echo "make up, down   a node at $(RUN)/n1, started and stopped; clean-run deletes it"
 	@echo "make check      every test, with sanitizers; lint: style and layers alone"
 	@echo "make fuzz       each fuzz target for FUZZ_SECONDS; bench: measurements with their method"

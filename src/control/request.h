@@ -26,6 +26,9 @@ enum ls_change_kind {
 	LS_CHANGE_ROLLBACK,    /* rollback: number */
 	LS_CHANGE_SEAL_ROTATE, /* seal rotate */
 	LS_CHANGE_SEAL_FORGET, /* seal forget: number */
+	LS_CHANGE_MIGRATE,     /* store migrate: names[0] are the endpoints; sets[0], if there is
+				  one, has cert, key, and the CA as chain */
+	LS_CHANGE_REMOVE,      /* node remove: names[0]; force: compromised */
 	LS_CHANGE_ADOPT,       /* new templates; the daemon's own */
 	LS_CHANGE_DROP_IN,     /* sets; the daemon's own */
 	LS_CHANGE_KIND_COUNT

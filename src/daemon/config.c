@@ -3,17 +3,35 @@
 #include <fcntl.h>
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include "base/conf.h"
+#include "base/text.h"
+#include "net/probe.h"
 #include "sys/file.h"
 
 #define CONFIG_MAX_BYTES (256 * 1024)
+#define GATEWAY_LISTEN "0.0.0.0:7443"
 
 static const struct {
 	const char *text;
 	int level;
 } levels[] = { { "error", LOG_ERR }, { "warning", LOG_WARNING }, { "notice", LOG_NOTICE },
 	{ "info", LOG_INFO }, { "debug", LOG_DEBUG } };
+
+/* By this machine's name, unless it was given. */
+static void default_address(struct ls_config *c)
+{
+	char name[256] = "";
+	int64_t port = 0;
+
+	(void)gethostname(name, sizeof name - 1);
+	if (c->gateway_address[0] || !ls_host_name_valid(name) ||
+		!ls_listen_valid(c->gateway_listen, &port) || port == 0)
+		return;
+	(void)snprintf(
+		c->gateway_address, sizeof c->gateway_address, "%s:%lld", name, (long long)port);
+}
 
 static void defaults(struct ls_config *config)
 {
@@ -23,6 +41,8 @@ static void defaults(struct ls_config *config)
 		.patience_s = 20,
 		.rejected_keep_days = 30,
 		.reconcile_s = 30,
+		.lease_ttl_s = 10,
+		.gateway_listen = GATEWAY_LISTEN,
 	};
 	ls_settings_defaults(&config->settings);
 }
@@ -118,16 +138,42 @@ static enum ls_code read_rotation(
 	return ls_conf_bool(group, "rollback", &s->rollback, err);
 }
 
+static enum ls_code read_gateway(
+	const struct ls_conf_node *root, struct ls_config *c, struct ls_err *err)
+{
+	static const char *const known[] = { "listen", "address", NULL };
+	LS_CLEANUP(ls_free_str) char *listen = NULL;
+	LS_CLEANUP(ls_free_str) char *address = NULL;
+	const struct ls_conf_node *group;
+
+	LS_TRY(need_group(root, "gateway", &group, err));
+	if (!group)
+		return LS_OK;
+	LS_TRY(ls_conf_only(group, known, err));
+	LS_TRY(ls_conf_string(group, "listen", &listen, err));
+	LS_TRY(ls_conf_string(group, "address", &address, err));
+	if (listen && !ls_listen_valid(listen, NULL))
+		return ls_conf_refuse(
+			group, err, "gateway.listen '%s': wanted IP:PORT or [IPv6]:PORT", listen);
+	if (address && (!ls_endpoint_valid(address) || ls_has_prefix(address, "unix:") ||
+			       strlen(address) >= sizeof c->gateway_address))
+		return ls_conf_refuse(
+			group, err, "gateway.address '%s': wanted HOST:PORT", address);
+	if (listen)
+		(void)snprintf(c->gateway_listen, sizeof c->gateway_listen, "%s", listen);
+	if (address)
+		(void)snprintf(c->gateway_address, sizeof c->gateway_address, "%s", address);
+	return LS_OK;
+}
+
 enum ls_code ls_config_parse(
 	const char *origin, struct ls_bytes text, struct ls_config *out, struct ls_err *err)
 {
 	static const char *const known[] = { "log", "store", "intake", "reconcile_s", "lease_ttl_s",
-		"rotation", NULL };
+		"rotation", "gateway", NULL };
 	LS_CLEANUP(ls_conf_free) struct ls_conf *conf = NULL;
 	const struct ls_conf_node *root;
 	struct ls_config c;
-	int64_t lease_s =
-		10; /* of nodes in a cluster; checked here so that one file fits every node */
 
 	defaults(&c);
 	LS_TRY(ls_conf_parse(origin, text, &conf, err));
@@ -137,8 +183,10 @@ enum ls_code ls_config_parse(
 	LS_TRY(read_store(root, err));
 	LS_TRY(read_intake(root, &c, err));
 	LS_TRY(read_rotation(root, &c.settings, err));
+	LS_TRY(read_gateway(root, &c, err));
 	LS_TRY(ls_conf_int(root, "reconcile_s", 1, 86400, &c.reconcile_s, err));
-	LS_TRY(ls_conf_int(root, "lease_ttl_s", 2, 600, &lease_s, err));
+	LS_TRY(ls_conf_int(root, "lease_ttl_s", 2, 600, &c.lease_ttl_s, err));
+	default_address(&c);
 	*out = c;
 	return LS_OK;
 }
@@ -150,6 +198,7 @@ enum ls_code ls_config_load(const char *path, struct ls_config *out, struct ls_e
 
 	if (code == LS_E_NOT_FOUND) {
 		defaults(out);
+		default_address(out);
 		return LS_OK;
 	}
 	if (code != LS_OK)

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "control/request.h"
+#include "daemon/access.h"
 #include "daemon/agent.h"
 #include "daemon/worker.h"
 #include "intake/dropin.h"
@@ -64,7 +65,9 @@ struct ls_daemon {
 	struct ls_dropin *dropin;
 	struct ls_watch *watch;
 	struct ls_source *watch_source, *helper_source;
-	int watch_fd; /* that watch_source is for */
+	int watch_fd;                   /* that watch_source is for */
+	struct ls_source *store_source; /* NULL while a job looks at the store anyway */
+	_Atomic int store_fd;           /* of the agent's store; -1: it cannot tell */
 	struct ls_source *reconcile_timer, *intake_timer, *watchdog_timer, *retry_timer;
 	char watched_dir[LS_LIVE_DIR_SIZE];
 	int64_t reconcile_ms;
@@ -83,11 +86,7 @@ struct ls_daemon {
 	int64_t scan_not_before_ms; /* of incoming/ */
 	int64_t strays_since_ms;    /* when counting them began */
 	int strays;                 /* refused one by one since then */
-	struct {
-		int64_t until_ms; /* looked up again then */
-		gid_t full, read;
-		bool has_full, has_read;
-	} groups; /* that may use the socket */
+	struct ls_access_ids ids;   /* of who may use the socket */
 	struct ls_log_limit log_limits[LS_EVENT_COUNT];
 	char *intake_waits;         /* what the latest drop-in waits for; NULL */
 	struct ls_exposed *exposed; /* keys that others could read and that are still in use */
@@ -120,6 +119,14 @@ void ls_log_change_done(struct ls_log_change *change);
 void ls_daemon_open(struct ls_daemon *d);
 void ls_daemon_reload(struct ls_daemon *d);
 void ls_daemon_reconcile(struct ls_daemon *d);
+/* The writer's jobs end with the first in its thread and the second in the loop's; the last before
+ * a job that may open another store. */
+void ls_daemon_note_store(struct ls_daemon *d);
+void ls_daemon_follow_store(struct ls_daemon *d);
+void ls_daemon_leave_store(struct ls_daemon *d);
+/* Any thread: whether a worker (the argument) makes progress, so that its node may be counted on.
+ */
+bool ls_daemon_worker_lives(void *worker);
 
 /* heal.c */
 void ls_daemon_listen(struct ls_daemon *
@@ -138,13 +145,26 @@ void ls_daemon_collect(struct ls_daemon *d);
 
 /* control.c */
 void ls_daemon_request(void *arg, struct ls_request *req);
-/* Answers with 200 and the object (and takes the reference), or with the error. */
-void ls_daemon_answer(
-	struct ls_request *req, enum ls_code code, json_t *answer, const struct ls_err *err);
-/* member.c: the files of an etcd member. */
+void ls_daemon_reply(struct ls_request *req, int status, json_t *json); /* takes the reference */
+void ls_daemon_reply_error(struct ls_request *req, const struct ls_err *err);
+/* control_cluster.c: false: it is not about the cluster. */
+bool ls_daemon_cluster_request(struct ls_daemon *d, struct ls_request *req, const char *path);
+/* leaf.c: a look at the cluster's own TLS files (leaves.h), by the writer; and what the main thread
+ * says of it. */
+struct ls_leaf_look {
+	bool looked;
+	char **issued; /* one line each; owned, and so is the fault */
+	char *fault;   /* why not all was issued that should be; NULL */
+};
+void ls_leaf_look(struct ls_agent *agent, struct ls_leaf_look *out);
+void ls_leaf_log(struct ls_daemon *d, struct ls_leaf_look *look);
+void ls_leaf_look_done(struct ls_leaf_look *look);
+/* leaf.c: the files of an etcd member. */
 void ls_daemon_etcd_member(struct ls_daemon *d, struct ls_request *req);
 /* Whether a peer may do everything. */
 bool ls_daemon_trusts(void *arg, const struct ls_peer *peer);
+/* How long a body may be of one who may not. */
+size_t ls_daemon_body_of(void *arg, const struct ls_peer *peer);
 /* Worker thread: around a job that may rotate without a caller, so that a hook of that rotation
  * which asks for a change gets its conflict and does not wait for itself. */
 void ls_daemon_rotation_begin(struct ls_daemon *d);

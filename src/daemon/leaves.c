@@ -20,7 +20,8 @@
 
 static enum ls_code open_ca(void *arg, struct ls_signer *out, struct ls_err *err)
 {
-	return ls_agent_open_ca(arg, out, err);
+	LS_TRY(ls_agent_load_keyring(arg, err));
+	return ls_agent_ca(arg, out, err);
 }
 
 static enum ls_code keep(struct ls_agent *a, const struct ls_leaf_place *place,
@@ -156,6 +157,19 @@ static json_t *answer(const struct ls_etcd_member *m, const struct member_dir *d
 		m->data_dir ? m->data_dir : data, "sans", names, "issued", (int)issued);
 }
 
+/* An operator's certificate for the engine has the place of ours. */
+static bool has_own_pki(const struct ls_agent *a)
+{
+	return a->engine.endpoints && a->engine.own_pki;
+}
+
+static bool is_client(const struct ls_agent *a)
+{
+	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/" LS_ENGINE_PEM, a->paths.identity);
+
+	return !has_own_pki(a) && (a->engine.endpoints || access(path, F_OK) == 0);
+}
+
 enum ls_code ls_agent_etcd_member(
 	struct ls_agent *a, const struct ls_etcd_member *m, json_t **out, struct ls_err *err)
 {
@@ -170,7 +184,8 @@ enum ls_code ls_agent_etcd_member(
 	LS_TRY(write_if_other(&dir, "etcd.conf.yml", ls_buf_bytes(&config), 0644, err));
 	/* Last: what has a wish is whole, and is renewed. */
 	LS_TRY(write_wish(m, &dir, err));
-	LS_TRY(ls_agent_keep_client_leaf(a, NULL, err));
+	if (!has_own_pki(a))
+		LS_TRY(ls_agent_keep_client_leaf(a, NULL, err));
 	*out = answer(m, &dir, issued);
 	return LS_OK;
 }
@@ -230,7 +245,6 @@ static enum ls_code result(const struct ls_err *all, struct ls_err *err)
 enum ls_code ls_agent_keep_leaves(struct ls_agent *a, char ***notes, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/etcd", a->paths.lib);
-	LS_CLEANUP(ls_free_str) char *client = ls_format("%s/etcd.pem", a->paths.identity);
 	LS_CLEANUP(ls_free_strv) char **names = NULL;
 	LS_CLEANUP(ls_fd_close) int fd = -1;
 	struct ls_err all = { 0 };
@@ -246,7 +260,7 @@ enum ls_code ls_agent_keep_leaves(struct ls_agent *a, char ***notes, struct ls_e
 		if (is_member(path, names[i]))
 			note_failure(keep_one(a, path, names[i], notes, &one), &one, &all);
 	}
-	if (access(client, F_OK) == 0) {
+	if (is_client(a)) {
 		struct ls_err one = { 0 };
 
 		note_failure(ls_agent_keep_client_leaf(a, notes, &one), &one, &all);
@@ -258,7 +272,7 @@ enum ls_code ls_agent_keep_client_leaf(struct ls_agent *a, char ***notes, struct
 {
 	const struct ls_leaf_wish wish = { .use = LS_LEAF_CLIENT };
 	const struct ls_leaf_place place = {
-		.dir = a->paths.identity, .name = "etcd.pem", .mode = 0600, .group = ANY_GROUP
+		.dir = a->paths.identity, .name = LS_ENGINE_PEM, .mode = 0600, .group = ANY_GROUP
 	};
 
 	return keep(a, &place, &wish, "this node as a client of etcd", NULL, notes, err);

@@ -3,7 +3,7 @@
  *
  *   var/lib/lockstep/etcd/NAME/    wish.json (what was asked for), member.pem (key, leaf, CA),
  *                                  ca.pem, etcd.conf.yml
- *   var/lib/lockstep/identity/etcd.pem   the client's
+ *   var/lib/lockstep/identity/etcd.pem   the client's (node/engine.h), unless an operator gave one
  *   run/lockstep/gateway.pem             the gateway's; for servers only, so that who takes over
  *                                        what faces the network is no client of etcd
  *
@@ -30,6 +30,7 @@ LS_CHECK enum ls_code ls_agent_etcd_member(struct ls_agent *agent,
  * Goes on past a failure; the first is returned. */
 LS_CHECK enum ls_code ls_agent_keep_leaves(
 	struct ls_agent *agent, char ***notes, struct ls_err *err);
+/* Whatever is there: not for a node whose operator gave a certificate of another PKI. */
 LS_CHECK enum ls_code ls_agent_keep_client_leaf(
 	struct ls_agent *agent, char ***notes, struct ls_err *err);
 /* `address` is where others reach the gateway, "HOST:PORT" or ""; the host becomes a name, beside

@@ -6,7 +6,6 @@
 
 #include "daemon/command.h"
 #include "daemon/daemon.h"
-#include "daemon/leaves.h"
 #include "daemon/protect.h"
 #include "sys/file.h"
 #include "sys/systemd.h"
@@ -14,13 +13,14 @@
 #define RETRY_MS 2000
 /* `lockstep init` is about to end. */
 #define RETRY_BUSY_MS 200
+#define LIFE_MAX_MS 60000
 #define SOCKET_CONNECTIONS 256
 #define SOCKET_IDLE_S 60
 #define SOCKET_HEADER_BYTES 8192
 /* The largest cert set --from: base64 of many credentials at the policy's bound. */
 #define SOCKET_BODY_BYTES (64 * 1024 * 1024)
-/* Who may only look sends none. */
-#define SOCKET_STRANGER_BODY_BYTES 4096
+/* For whom there is no room. */
+#define SOCKET_BUSY_BODY_BYTES 4096
 #define SOCKET_SPARE_MS 100 /* a client asks when it has connected */
 
 struct open_job {
@@ -32,18 +32,17 @@ struct open_job {
 	enum ls_code code;
 	int64_t wait_s;
 	bool limited; /* see daemon.h */
+	char *waits;  /* why nothing was reconciled at the start; NULL: it was */
 	char *ended;  /* how a rotation ended that nobody here waits for; NULL: none did */
 	enum ls_event ended_event;
-	bool leaves_looked;
-	char **issued;    /* what was issued by the cluster CA, one line each */
-	char *leaf_fault; /* why not all was */
+	struct ls_leaf_look leaves;
 };
 
 static void open_job_free(struct open_job *job)
 {
-	ls_free_strv(&job->issued);
-	free(job->leaf_fault);
+	ls_leaf_look_done(&job->leaves);
 	free(job->ended);
+	free(job->waits);
 	free(job);
 }
 
@@ -87,30 +86,6 @@ static void log_ended(struct ls_daemon *d, const struct open_job *job)
 			job->ended_event, NULL, "%s", job->ended);
 }
 
-/* What etcd and the gateway show: beside the rotation, so a failure is no hindrance to it. */
-static void keep_leaves(struct open_job *job, struct ls_agent *a)
-{
-	struct ls_err err = { 0 };
-
-	if (ls_agent_keep_all(a, "", &job->leaves_looked, &job->issued, &err) != LS_OK)
-		job->leaf_fault = ls_strdup(err.text);
-}
-
-static void log_leaves(struct ls_daemon *d, struct open_job *job)
-{
-	for (size_t i = 0; i < ls_strv_count(job->issued); i++)
-		ls_log(d, LOG_NOTICE, LS_EVENT_LEAF, NULL, "%s", job->issued[i]);
-	if (!job->leaves_looked)
-		return;
-	if (job->leaf_fault && (!d->leaf_fault || strcmp(d->leaf_fault, job->leaf_fault) != 0))
-		ls_log(d, LOG_ERR, LS_EVENT_LEAF, NULL,
-			"a TLS certificate of the cluster's own cannot be renewed: %s; tried again "
-			"every minute",
-			job->leaf_fault);
-	free(d->leaf_fault);
-	d->leaf_fault = LS_TAKE(job->leaf_fault);
-}
-
 /* The plan of what is live now: what the main thread heals by until the next rotation. */
 static enum ls_code present_plan(
 	struct ls_agent *a, struct ls_live_plan **out, char **warning, struct ls_err *err)
@@ -136,6 +111,24 @@ static enum ls_code limited_plan(struct ls_agent *a, struct ls_live_plan **out, 
 	return ls_live_plan_new(&a->tip, &a->services, &a->keyring, wanted, out, NULL, err);
 }
 
+/* A node whose worker hangs must not be counted on. A hook may rightly take a while. */
+bool ls_daemon_worker_lives(void *arg)
+{
+	return ls_worker_silent_ms(arg) < LIFE_MAX_MS;
+}
+
+/* Without its engine a node opens, heals and answers with what it has. */
+static enum ls_code start_reconcile(struct open_job *job)
+{
+	enum ls_code code = reconcile(job, job->agent);
+
+	if (!ls_store_shared(job->agent->store) && !job->agent->engine.migrating)
+		return code;
+	if (code != LS_OK)
+		job->waits = ls_strdup(job->err.text);
+	return LS_OK;
+}
+
 static enum ls_code open_all(struct open_job *job)
 {
 	struct ls_daemon *d = job->d;
@@ -144,11 +137,14 @@ static enum ls_code open_all(struct open_job *job)
 	LS_TRY(ls_agent_open(root, config, true, &job->agent, &job->err));
 	job->agent->generate = ls_daemon_generate;
 	job->limited = job->agent->faults != NULL;
+	ls_store_set_lease(job->agent->store, job->agent->config.lease_ttl_s,
+		ls_daemon_worker_lives, d->writer);
 	if (!job->limited)
-		LS_TRY(reconcile(job, job->agent));
+		LS_TRY(start_reconcile(job));
+	atomic_store(&d->store_fd, ls_store_watch_fd(job->agent->store));
 	LS_TRY(ls_agent_open(root, config, false, &job->reader, &job->err));
 	LS_TRY(ls_live_open(d->paths.certs, &job->live, &job->err));
-	keep_leaves(job, job->agent);
+	ls_leaf_look(job->agent, &job->leaves);
 	if (job->limited)
 		return limited_plan(job->agent, &job->plan, &job->err);
 	return present_plan(job->agent, &job->plan, NULL, &job->err);
@@ -204,7 +200,8 @@ static enum ls_code start_serving(struct ls_daemon *d, struct ls_err *err)
 		.idle_s = SOCKET_IDLE_S,
 		.spare_ms = SOCKET_SPARE_MS,
 		.trusted = ls_daemon_trusts,
-		.stranger_body_bytes = SOCKET_STRANGER_BODY_BYTES,
+		.body_of = ls_daemon_body_of,
+		.stranger_body_bytes = SOCKET_BUSY_BODY_BYTES,
 		.busy = "{\"error\":{\"code\":\"unreachable\",\"message\":\"the daemon has too "
 			"many "
 			"connections\",\"hint\":\"nothing was done; try again in a moment\"}}",
@@ -293,8 +290,15 @@ static void open_done(void *arg)
 	say_ready(d);
 	say_unlocked(d);
 	log_ended(d, job);
-	log_leaves(d, job);
+	ls_leaf_log(d, &job->leaves);
+	if (job->waits) {
+		ls_log(d, LOG_ERR, LS_EVENT_STUCK, NULL, "%s; tried again every %lld s", job->waits,
+			(long long)(d->reconcile_ms / 1000));
+		if (!d->stuck)
+			d->stuck = ls_strdup(job->waits);
+	}
 	open_job_free(job);
+	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
 	if (ls_watch_mode(d->watch) == LS_WATCH_POLL)
 		ls_log(d, LOG_WARNING, LS_EVENT_WATCH, NULL, "files are watched by timer only: %s",
@@ -382,6 +386,7 @@ static void adopt_done(void *arg)
 	}
 	json_decref(job->answer);
 	free(job);
+	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
 }
 
@@ -419,6 +424,7 @@ static void reload_work(void *arg)
 		return;
 	job->config = a->config;
 	job->settings = dropin_settings(a);
+	ls_daemon_note_store(job->d);
 	/* Here, before the next job: a later one may activate another directory, and healing by an
 	 * older plan would take that back. */
 	(void)pthread_mutex_lock(&job->d->guard.mutex);
@@ -460,6 +466,7 @@ static void reload_done(void *arg)
 	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
 	ls_systemd_notify(status);
 	free(job);
+	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
 }
 
@@ -478,6 +485,44 @@ void ls_daemon_reload(struct ls_daemon *d)
 	ls_worker_post(d->writer, reload_work, reload_done, free, job);
 }
 
+/* Changes by other nodes. */
+
+void ls_daemon_note_store(struct ls_daemon *d)
+{
+	const struct ls_peers *peers = &d->agent->peers;
+
+	atomic_store(&d->store_fd, ls_store_watch_fd(d->agent->store));
+	(void)pthread_mutex_lock(&d->guard.mutex);
+	free(d->guard.away);
+	d->guard.away = ls_alloc(peers->away_count + 1, sizeof *d->guard.away);
+	if (peers->away_count)
+		memcpy(d->guard.away, peers->away, peers->away_count * sizeof *peers->away);
+	d->guard.away_count = peers->away_count;
+	(void)pthread_mutex_unlock(&d->guard.mutex);
+}
+
+/* It stays readable until the store is read, which is the writer's work: one look at a time. */
+static void on_store(void *arg)
+{
+	struct ls_daemon *d = arg;
+
+	ls_source_free(&d->store_source);
+	ls_daemon_reconcile(d);
+}
+
+void ls_daemon_leave_store(struct ls_daemon *d)
+{
+	ls_source_free(&d->store_source);
+}
+
+void ls_daemon_follow_store(struct ls_daemon *d)
+{
+	int fd = atomic_load(&d->store_fd);
+
+	if (!d->store_source && fd >= 0 && ls_worker_pending(d->writer) == 0)
+		d->store_source = ls_loop_readable(d->loop, fd, on_store, d);
+}
+
 /* The timer: looks whatever events said. */
 
 static void reconcile_work(void *arg)
@@ -487,8 +532,22 @@ static void reconcile_work(void *arg)
 	ls_daemon_rotation_begin(job->d);
 	job->code = reconcile(job, job->d->agent);
 	ls_daemon_rotation_end(job->d);
-	if (job->code == LS_OK)
-		keep_leaves(job, job->d->agent);
+	/* Whatever became of that: without its certificate a member of the engine cannot come back.
+	 */
+	ls_leaf_look(job->d->agent, &job->leaves);
+	ls_daemon_note_store(job->d);
+}
+
+/* When only time has something to do, sooner than the timer would look: a deadline of a rotation.
+ */
+static int64_t next_look_ms(const struct ls_daemon *d, const struct open_job *job)
+{
+	int64_t in_s = job->wait_s - ls_now_s();
+
+	if (job->code != LS_OK || job->wait_s == 0 || job->wait_s == INT64_MAX ||
+		in_s * 1000 >= d->reconcile_ms)
+		return d->reconcile_ms;
+	return in_s > 0 ? in_s * 1000 : 0;
 }
 
 static void reconcile_done(void *arg)
@@ -502,11 +561,12 @@ static void reconcile_done(void *arg)
 			(long long)(d->reconcile_ms / 1000));
 	free(d->stuck);
 	d->stuck = job->code != LS_OK ? ls_strdup(job->err.text) : NULL;
-	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
+	ls_source_arm(d->reconcile_timer, next_look_ms(d, job));
 	say_unlocked(d);
 	log_ended(d, job);
-	log_leaves(d, job);
+	ls_leaf_log(d, &job->leaves);
 	open_job_free(job);
+	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
 }
 

@@ -9,6 +9,8 @@ struct ls_https {
 	CURL *easy;
 	struct ls_buf ca_pem, cert_pem;
 	struct ls_secret key_pem;
+	char *ca_file, *cert_file, *key_file;
+	bool insecure;
 };
 
 /* What is being received. */
@@ -39,6 +41,10 @@ void ls_https_new(const struct ls_https_tls *tls, struct ls_https **out)
 	ls_buf_add_bytes(&h->cert_pem, tls->cert_pem);
 	if (tls->key_pem.len > 0)
 		ls_secret_set(&h->key_pem, tls->key_pem);
+	h->ca_file = tls->ca_file ? ls_strdup(tls->ca_file) : NULL;
+	h->cert_file = tls->cert_file ? ls_strdup(tls->cert_file) : NULL;
+	h->key_file = tls->key_file ? ls_strdup(tls->key_file) : NULL;
+	h->insecure = tls->insecure;
 	ls_https_free(out);
 	*out = h;
 }
@@ -54,6 +60,9 @@ void ls_https_free(struct ls_https **https)
 	ls_buf_done(&h->ca_pem);
 	ls_buf_done(&h->cert_pem);
 	ls_secret_done(&h->key_pem);
+	free(h->ca_file);
+	free(h->cert_file);
+	free(h->key_file);
 	free(h);
 	*https = NULL;
 }
@@ -117,6 +126,17 @@ static struct curl_blob blob(struct ls_bytes pem)
 	};
 }
 
+static void set_tls_files(struct ls_https *h)
+{
+	(void)curl_easy_setopt(h->easy, CURLOPT_PROTOCOLS_STR, "https");
+	(void)curl_easy_setopt(h->easy, CURLOPT_CAINFO, h->ca_file);
+	(void)curl_easy_setopt(h->easy, CURLOPT_CAPATH, NULL);
+	if (h->cert_file && h->key_file) {
+		(void)curl_easy_setopt(h->easy, CURLOPT_SSLCERT, h->cert_file);
+		(void)curl_easy_setopt(h->easy, CURLOPT_SSLKEY, h->key_file);
+	}
+}
+
 static void set_tls(struct ls_https *h)
 {
 	struct curl_blob ca = blob(ls_buf_bytes(&h->ca_pem));
@@ -124,6 +144,16 @@ static void set_tls(struct ls_https *h)
 	struct curl_blob key = blob(ls_secret_bytes(&h->key_pem));
 
 	(void)curl_easy_setopt(h->easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
+	if (h->ca_file) {
+		set_tls_files(h);
+		return;
+	}
+	if (h->insecure) {
+		(void)curl_easy_setopt(h->easy, CURLOPT_PROTOCOLS_STR, "https");
+		(void)curl_easy_setopt(h->easy, CURLOPT_SSL_VERIFYPEER, 0L);
+		(void)curl_easy_setopt(h->easy, CURLOPT_SSL_VERIFYHOST, 0L);
+		return;
+	}
 	if (ca.len == 0) {
 		(void)curl_easy_setopt(h->easy, CURLOPT_PROTOCOLS_STR, "http");
 		return;
@@ -131,12 +161,21 @@ static void set_tls(struct ls_https *h)
 	(void)curl_easy_setopt(h->easy, CURLOPT_PROTOCOLS_STR, "https");
 	(void)curl_easy_setopt(h->easy, CURLOPT_CAINFO_BLOB, &ca);
 	(void)curl_easy_setopt(h->easy, CURLOPT_CAPATH, NULL); /* the system's are not trusted */
+	(void)curl_easy_setopt(h->easy, CURLOPT_SSL_VERIFYPEER, 1L);
+	(void)curl_easy_setopt(h->easy, CURLOPT_SSL_VERIFYHOST, 2L);
 	if (cert.len > 0 && key.len > 0) {
 		(void)curl_easy_setopt(h->easy, CURLOPT_SSLCERTTYPE, "PEM");
 		(void)curl_easy_setopt(h->easy, CURLOPT_SSLCERT_BLOB, &cert);
 		(void)curl_easy_setopt(h->easy, CURLOPT_SSLKEYTYPE, "PEM");
 		(void)curl_easy_setopt(h->easy, CURLOPT_SSLKEY_BLOB, &key);
 	}
+}
+
+static void set_body(struct ls_https *h, const struct ls_https_call *call)
+{
+	(void)curl_easy_setopt(h->easy, CURLOPT_POST, 1L);
+	(void)curl_easy_setopt(h->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
+	(void)curl_easy_setopt(h->easy, CURLOPT_POSTFIELDS, call->body.data ?: "");
 }
 
 static void set_call(struct ls_https *h, struct answer *a)
@@ -149,9 +188,6 @@ static void set_call(struct ls_https *h, struct answer *a)
 	(void)curl_easy_setopt(h->easy, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(h->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)call->connect_ms);
 	(void)curl_easy_setopt(h->easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
-	(void)curl_easy_setopt(h->easy, CURLOPT_POST, 1L);
-	(void)curl_easy_setopt(h->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
-	(void)curl_easy_setopt(h->easy, CURLOPT_POSTFIELDS, call->body.data ?: "");
 	(void)curl_easy_setopt(h->easy, CURLOPT_WRITEFUNCTION, body_came);
 	(void)curl_easy_setopt(h->easy, CURLOPT_WRITEDATA, a);
 	(void)curl_easy_setopt(h->easy, CURLOPT_NOPROGRESS, stream ? 0L : 1L);
@@ -159,7 +195,7 @@ static void set_call(struct ls_https *h, struct answer *a)
 	(void)curl_easy_setopt(h->easy, CURLOPT_XFERINFODATA, a);
 }
 
-static enum ls_code post_failed(struct ls_https *h, CURLcode rc, const struct answer *a,
+static enum ls_code call_failed(struct ls_https *h, CURLcode rc, const struct answer *a,
 	const char *detail, struct ls_err *err)
 {
 	const char *why = detail[0] ? detail : curl_easy_strerror(rc);
@@ -176,8 +212,8 @@ static enum ls_code post_failed(struct ls_https *h, CURLcode rc, const struct an
 	return LS_FAIL(err, LS_E_UNKNOWN, "%s: %s", a->call->url, why);
 }
 
-enum ls_code ls_https_post(struct ls_https *h, const struct ls_https_call *call, int *out_status,
-	struct ls_buf *out_body, struct ls_err *err)
+static enum ls_code perform(struct ls_https *h, const struct ls_https_call *call, bool post,
+	int *out_status, struct ls_buf *out_body, struct ls_err *err)
 {
 	LS_CLEANUP(slist_free) struct curl_slist *headers = NULL;
 	LS_CLEANUP(ls_buf_done) struct ls_buf body = { 0 };
@@ -192,20 +228,35 @@ enum ls_code ls_https_post(struct ls_https *h, const struct ls_https_call *call,
 		return LS_FAIL(err, LS_E_FAILED, "the HTTP library does not start");
 	curl_easy_reset(h->easy); /* connections and sessions stay */
 	headers = curl_slist_append(headers, "Expect:");
-	headers = curl_slist_append(headers, "Content-Type: application/json");
+	if (post)
+		headers = curl_slist_append(headers, "Content-Type: application/json");
 	for (size_t i = 0; i < ls_strv_count(call->headers); i++)
 		headers = curl_slist_append(headers, call->headers[i]);
 	(void)curl_easy_setopt(h->easy, CURLOPT_HTTPHEADER, headers);
 	(void)curl_easy_setopt(h->easy, CURLOPT_ERRORBUFFER, detail);
 	set_tls(h);
 	set_call(h, &answer);
+	if (post)
+		set_body(h, call);
 	rc = curl_easy_perform(h->easy);
 	if (rc != CURLE_OK && !answer.stopped)
-		return post_failed(h, rc, &answer, detail, err);
+		return call_failed(h, rc, &answer, detail, err);
 	(void)curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
 	*out_status = (int)status;
 	ls_buf_done(out_body);
 	*out_body = body;
 	body = (struct ls_buf){ 0 };
 	return LS_OK;
+}
+
+enum ls_code ls_https_post(struct ls_https *h, const struct ls_https_call *call, int *out_status,
+	struct ls_buf *out_body, struct ls_err *err)
+{
+	return perform(h, call, true, out_status, out_body, err);
+}
+
+enum ls_code ls_https_get(struct ls_https *h, const struct ls_https_call *call, int *out_status,
+	struct ls_buf *out_body, struct ls_err *err)
+{
+	return perform(h, call, false, out_status, out_body, err);
 }

@@ -20,6 +20,11 @@ struct ls_sandbox {
 	/* Files and directories that may be read, beside those that libraries need and write_dirs.
 	 * What is missing is stood for by the nearest directory above it. */
 	char *const *read_paths;
+	/* For a process that faces the network: what it listens at is open already, and all that it
+	 * reaches by itself are UNIX sockets. There write_dirs is empty, and beside read_paths not
+	 * even what libraries need is read; nothing can be opened for writing, no thread started,
+	 * and no socket made but for UNIX streams and datagrams. */
+	bool faces_network;
 };
 
 struct ls_sandbox_report {

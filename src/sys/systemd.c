@@ -43,6 +43,17 @@ int64_t ls_systemd_watchdog_ms(void)
 	return (int64_t)(usec / USEC_PER_MS);
 }
 
+enum ls_code ls_systemd_listener(int *out_fd, struct ls_err *err)
+{
+	int count = sd_listen_fds(1);
+
+	if (count > 1)
+		return LS_FAIL(err, LS_E_REFUSED,
+			"%d sockets were handed over, one is all that is served", count);
+	*out_fd = count == 1 ? SD_LISTEN_FDS_START : -1;
+	return LS_OK;
+}
+
 bool ls_systemd_booted(void)
 {
 	return sd_booted() > 0;
@@ -411,6 +422,13 @@ static bool stderr_is_journal(void)
 	return strcmp(stream, own) == 0;
 }
 
+static const char *program = "lockstepd";
+
+void ls_journal_as(const char *name)
+{
+	program = name;
+}
+
 static void to_stderr(int priority, const char *message)
 {
 	static const char *const levels[] = {
@@ -424,7 +442,7 @@ static void to_stderr(int priority, const char *message)
 		[LOG_DEBUG] = "debug",
 	};
 	LS_CLEANUP(ls_free_str)
-	char *line = ls_format("lockstepd: %s: %s\n", levels[priority & LOG_PRIMASK], message);
+	char *line = ls_format("%s: %s: %s\n", program, levels[priority & LOG_PRIMASK], message);
 
 	(void)!write(STDERR_FILENO, line, strlen(line)); /* in one piece; nowhere else to say it */
 }

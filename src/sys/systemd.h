@@ -36,9 +36,15 @@ LS_CHECK enum ls_code ls_systemd_run(const char *description, char *const *argv,
 	const char *bind_from, const char *bind_to, int64_t timeout_ms, int stop_fd,
 	struct ls_err *err);
 
+/* A listening socket that the service manager handed over (sd_listen_fds), close-on-exec; *out_fd
+ * is -1 when there is none. LS_E_REFUSED: more than one. Once, before there are threads. */
+LS_CHECK enum ls_code ls_systemd_listener(int *out_fd, struct ls_err *err);
+
+/* What ls_journal calls the program at standard error, "lockstepd" before; kept, not copied. */
+void ls_journal_as(const char *program);
 /* Priorities are syslog's. `fields` are "NAME=value" strings, NULL-ended, may be NULL. `message_id`
  * is 32 hex digits or NULL. Goes to the journal when standard error is connected to it
- * (JOURNAL_STREAM), else one line to standard error: "lockstepd: LEVEL: message", where LEVEL is
+ * (JOURNAL_STREAM), else one line to standard error: "PROGRAM: LEVEL: message", where LEVEL is
  * error, warning, notice, info or debug. */
 void ls_journal(int priority, const char *message_id, char *const *fields, const char *message);
 

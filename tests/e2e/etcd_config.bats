@@ -220,14 +220,67 @@ b64() { printf %s "$1" | base64; }
 	restart_daemon # healthy again
 }
 
-@test "the gateway's certificate is kept: for servers only, with the machine's names" {
+@test "the store in a member of our own: its certificate is made without the store and without the daemon" {
+	etcd_setup
+	node_up
+	etcd_plan n1
+	etcd_files n1 lockstep
+	etcd_start n1 "$(config_of n1)"
+	etcd_wait $STARTS "$CA" "$CLIENT"
+	lockstep store migrate --etcd "$(etcd_url n1)"
+	lockstep cert renew proxy --force
+	is_generation 2
+
+	# All is off but the daemon, then the daemon too: nothing needs etcd to make what etcd needs.
+	etcd_stop n1
+	rm "$(pem_of n1)"
+	etcd_files n1 lockstep
+	whole "$(pem_of n1)"
+	stop lockstepd
+	rm "$(pem_of n1)"
+	etcd_files n1 lockstep
+	whole "$(pem_of n1)"
+	rm "$(pem_of n1)"
+	start lockstepd "$E2E_BUILD/lockstepd" --root "$R"
+	wait_for "[ -f '$(pem_of n1)' ]" $DEADLINE # before there is an etcd to talk to
+	etcd_start n1 "$(config_of n1)"
+	wait_for healthy $STARTS
+	lockstep cert renew proxy --force
+	is_generation 3
+}
+
+@test "an operator's own certificate for etcd is left alone" {
+	local port=
+
+	etcd_setup
+	node_up
+	authority "$T/own"
+	pair "$T/own-etcd" "$T/own" san=IP:127.0.0.1
+	pair "$T/own-client" "$T/own" eku=clientAuth
+	port=$(etcd_free_port)
+	start own-etcd etcd --data-dir "$T/own-data" --listen-client-urls "https://127.0.0.1:$port" \
+		--advertise-client-urls "https://127.0.0.1:$port" --listen-peer-urls "http://127.0.0.1:$(etcd_free_port)" \
+		--client-cert-auth --trusted-ca-file "$T/own-cert.pem" --cert-file "$T/own-etcd-cert.pem" \
+		--key-file "$T/own-etcd-key.pem"
+	wait_for "lockstep store migrate --etcd https://127.0.0.1:$port --etcd-ca '$T/own-cert.pem' \
+		--etcd-cert '$T/own-client-cert.pem' --etcd-key '$T/own-client-key.pem'" $STARTS
+	before=$(sha256sum "$CLIENT")
+	restart_daemon
+	words
+	[ "$(sha256sum "$CLIENT")" = "$before" ]
+	lockstep cert renew proxy --force
+}
+
+@test "the gateway's certificate is kept: for servers only, with the machine's names and its address" {
 	etcd_setup
 	gateway=$R/run/lockstep/gateway.pem
+	mkdir -p "${CONF%/*}"
+	echo 'gateway = { listen = "127.0.0.1:0"; address = "gateway.example.com:7443"; };' >"$CONF"
 	node_up
 	wait_for "[ -f $gateway ]" $DEADLINE
 	whole "$gateway"
 	[ "$(eku_of "$gateway")" = "TLS Web Server Authentication" ]
-	for name in "DNS:$FQDN" DNS:localhost IPAddress:127.0.0.1 IPAddress:0:0:0:0:0:0:0:1; do
+	for name in DNS:gateway.example.com "DNS:$FQDN" DNS:localhost IPAddress:127.0.0.1 IPAddress:0:0:0:0:0:0:0:1; do
 		[[ ",$(sans_of "$gateway")," == *",$name,"* ]]
 	done
 	[ "$(stat -c %a "$gateway")" = "$(getent group lockstep-gateway >/dev/null && [ "$(id -u)" = 0 ] && echo 640 || echo 600)" ]

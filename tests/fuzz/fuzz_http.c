@@ -57,7 +57,13 @@ static void came(void *arg, struct ls_request *req)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	static const struct ls_server_limits limits = { 65536, 4096, 16, 60 };
+	static const struct ls_server_limits limits = { .body_bytes = 65536,
+		.header_bytes = 4096,
+		.connections = 16,
+		.spare_ms = 60000,
+		.stranger_body_bytes = 4096,
+		.busy = "{}",
+		.idle_s = 60 };
 	struct ls_err err;
 
 	(void)argc;

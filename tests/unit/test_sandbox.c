@@ -1,8 +1,10 @@
 /* The sandbox, closed for real in a child: what still works in it, and what does not any more. The
  * long list of what a thread of the running daemon is refused is in tests/e2e/intruder.c. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -243,7 +245,105 @@ SANDBOXED(what_nobody_knows_is_not_there)
 	MUST((raise(0)) == (0), "%s", strerrorname_np(errno)); /* to itself it may send signals */
 }
 
+static void face_network(void)
+{
+	char *const none[] = { NULL };
+	char *const read_paths[] = { own, NULL };
+
+	FINE(ls_sandbox_close(
+		&(struct ls_sandbox){
+			.write_dirs = none, .read_paths = read_paths, .faces_network = true },
+		&report, &err));
+}
+
+SANDBOXED(what_faces_the_network_reaches_unix_sockets_and_nothing_else)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	socklen_t len = sizeof v4;
+	LS_CLEANUP(ls_fd_close) int unix_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	LS_CLEANUP(ls_fd_close) int tcp_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	LS_CLEANUP(ls_fd_close) int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	LS_CLEANUP(ls_fd_close) int late = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+
+	(void)snprintf(addr.sun_path, sizeof addr.sun_path, "%s", in(other, "control.sock"));
+	YES(bind(unix_fd, (struct sockaddr *)&addr, sizeof addr));
+	YES(listen(unix_fd, 1));
+	YES(bind(tcp_fd, (struct sockaddr *)&v4, sizeof v4));
+	YES(listen(tcp_fd, 1));
+	YES(getsockname(tcp_fd, (struct sockaddr *)&v4, &len));
+	YES(connect(client, (struct sockaddr *)&v4, sizeof v4));
+	face_network();
+	YES(accept4(tcp_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	YES(fd);
+	YES(connect(fd, (struct sockaddr *)&addr, sizeof addr));
+	YES(socket(
+		AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)); /* the service manager and the journal */
+	NO(socket(AF_UNIX, SOCK_SEQPACKET, 0), EPERM);
+	NO(socket(AF_INET, SOCK_STREAM, 0), EPERM);
+	NO(socket(AF_INET, SOCK_DGRAM, 0), EPERM);
+	NO(socket(AF_INET6, SOCK_STREAM, 0), EPERM);
+	NO(socket(AF_INET6, SOCK_DGRAM, 0), EPERM);
+	NO(socket(AF_NETLINK, SOCK_RAW, 0), EPERM);
+	NO(socket(AF_PACKET, SOCK_RAW, 0), EPERM);
+	NO(connect(late, (struct sockaddr *)&v4, sizeof v4), EACCES); /* made before: by Landlock */
+	NO(listen(late, 1), EPERM);
+	NO(bind(late, (struct sockaddr *)&v4, sizeof v4), EPERM);
+}
+
+#ifdef __SANITIZE_ADDRESS__ /* which writes its reports, and starts a thread to look for leaks */
+#define NO_WRITING EACCES
+#else
+#define NO_WRITING EPERM
+#endif
+
+SANDBOXED(what_faces_the_network_reads_its_directory_and_writes_nothing)
+{
+	char self[] = "/bin/true";
+	char *argv[] = { self, NULL };
+	pid_t writer;
+	int status;
+
+	/* Somebody else puts a file there, later. */
+	int go[2];
+	char c;
+
+	YES(pipe2(go, O_CLOEXEC));
+	writer = fork();
+	if (writer == 0) {
+		struct ls_bytes text = LS_BYTES_STR("x");
+
+		_exit(read(go[0], &c, 1) != 1 ||
+			ls_file_create(AT_FDCWD, in(own, "late"), text, 0600, (gid_t)-1, &err));
+	}
+	face_network();
+	NO(open(in(own, "late"), O_RDONLY | O_CLOEXEC), ENOENT);
+	YES(write(go[1], "x", 1));
+	YES(waitpid(writer, &status, 0));
+	MUST(status == 0, "the writer: %d", status);
+	YES(open(in(own, "late"), O_RDONLY | O_CLOEXEC));
+	NO(open(in(own, "late"), O_WRONLY | O_CLOEXEC), NO_WRITING);
+	NO(open(in(own, "late"), O_RDWR | O_CLOEXEC), NO_WRITING);
+	MUST(open(in(own, "new"), O_RDONLY | O_CREAT | O_CLOEXEC, 0600) < 0, "it was made");
+	NO(open(file, O_RDONLY | O_CLOEXEC), EACCES);
+	NO(unlink(in(own, "late")), EPERM);
+	NO(rename(in(own, "late"), in(own, "late")), EPERM);
+	NO(mkdir(in(own, "sub"), 0700), EPERM);
+	NO(symlink("x", in(own, "link")), EPERM);
+	NO(execve(self, argv, argv + 1), EPERM);
+#ifndef __SANITIZE_ADDRESS__
+	NO(open("/etc/passwd", O_RDONLY | O_CLOEXEC), EACCES);
+	NO(fork(), EPERM);
+	NO(syscall(SYS_clone, CLONE_THREAD | CLONE_VM | CLONE_SIGHAND, 0, 0, 0, 0), EPERM);
+#endif
+	NO(kill(getppid(), 0), EPERM);
+}
+
 LS_TEST_MAIN_FIXTURE("sandbox", setup, teardown, it_says_what_it_closed,
 	without_its_directories_nothing_is_closed, files_change_in_its_own_directories_only,
 	nothing_is_executed, nobody_is_listened_to_in_later_threads_too,
-	no_other_process_is_touched, what_nobody_knows_is_not_there)
+	no_other_process_is_touched, what_nobody_knows_is_not_there,
+	what_faces_the_network_reaches_unix_sockets_and_nothing_else,
+	what_faces_the_network_reads_its_directory_and_writes_nothing)

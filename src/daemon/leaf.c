@@ -1,10 +1,46 @@
-/* The files of an etcd member, asked for on the control socket: a job for the writer, which is the
- * one that renews them. */
+/* The cluster's own TLS files in the daemon: the look at them behind each reconciliation, and an
+ * etcd member's, asked for on the control socket. Both are the writer's work: it is the one that
+ * writes them. */
 #include <stdlib.h>
+#include <string.h>
 #include <syslog.h>
 
 #include "daemon/daemon.h"
 #include "daemon/leaves.h"
+
+/* Beside the reconciliation: neither is a hindrance to the other. */
+void ls_leaf_look(struct ls_agent *a, struct ls_leaf_look *out)
+{
+	struct ls_err err = { 0 };
+
+	if (ls_agent_keep_all(a, a->config.gateway_address, &out->looked, &out->issued, &err) !=
+		LS_OK)
+		out->fault = ls_strdup(err.text);
+}
+
+void ls_leaf_log(struct ls_daemon *d, struct ls_leaf_look *look)
+{
+	for (size_t i = 0; i < ls_strv_count(look->issued); i++)
+		ls_log(d, LOG_NOTICE, LS_EVENT_LEAF, NULL, "%s", look->issued[i]);
+	if (!look->looked)
+		return;
+	if (look->fault && (!d->leaf_fault || strcmp(d->leaf_fault, look->fault) != 0))
+		ls_log(d, LOG_ERR, LS_EVENT_LEAF, NULL,
+			"a TLS certificate of the cluster's own cannot be renewed: %s; tried again "
+			"every minute",
+			look->fault);
+	free(d->leaf_fault);
+	d->leaf_fault = LS_TAKE(look->fault);
+}
+
+void ls_leaf_look_done(struct ls_leaf_look *look)
+{
+	ls_free_strv(&look->issued);
+	free(look->fault);
+	look->fault = NULL;
+}
+
+/* An etcd member's files. */
 
 struct member_job {
 	struct ls_daemon *d;
@@ -39,7 +75,10 @@ static void done(void *arg)
 		ls_log(job->d, LOG_NOTICE, LS_EVENT_LEAF, NULL,
 			"the files of etcd member %s were written, asked for by %s",
 			job->member.name, job->author.name);
-	ls_daemon_answer(job->req, job->code, LS_TAKE(job->answer), &job->err);
+	if (job->code == LS_OK)
+		ls_daemon_reply(job->req, 200, LS_TAKE(job->answer));
+	else
+		ls_daemon_reply_error(job->req, &job->err);
 	job_free(job);
 }
 
@@ -50,7 +89,7 @@ static void drop(void *arg)
 	struct ls_err err = { 0 };
 
 	LS_FAIL(&err, LS_E_UNKNOWN, "the daemon is stopping");
-	ls_daemon_answer(job->req, LS_E_UNKNOWN, NULL, &err);
+	ls_daemon_reply_error(job->req, &err);
 	job_free(job);
 }
 
@@ -80,7 +119,7 @@ void ls_daemon_etcd_member(struct ls_daemon *d, struct ls_request *req)
 		LS_HINT(&err, "nothing was written; try again when it has ended");
 	}
 	if (code != LS_OK) {
-		ls_daemon_answer(req, code, NULL, &err);
+		ls_daemon_reply_error(req, &err);
 		return;
 	}
 	job = ls_alloc(1, sizeof *job);
