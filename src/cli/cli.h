@@ -99,8 +99,9 @@ typedef int ls_cli_run(struct ls_cli *cli, const struct ls_cli_verb *verb, int a
 ls_cli_run ls_cli_init, ls_cli_status, ls_cli_cert_list, ls_cli_cert_show, ls_cli_cert_set,
 	ls_cli_cert_renew, ls_cli_cert_csr, ls_cli_history, ls_cli_history_show,
 	ls_cli_history_verify, ls_cli_rollback, ls_cli_seal_rotate, ls_cli_seal_forget,
-	ls_cli_seal_export, ls_cli_doctor, ls_cli_store_migrate, ls_cli_token_create, ls_cli_join,
-	ls_cli_node_list, ls_cli_node_remove, ls_cli_rotation_show, ls_cli_rotation_abort;
+	ls_cli_seal_export, ls_cli_etcd_config, ls_cli_doctor, ls_cli_store_migrate,
+	ls_cli_token_create, ls_cli_join, ls_cli_node_list, ls_cli_node_remove,
+	ls_cli_rotation_show, ls_cli_rotation_abort;
 int ls_cli_rladmin(struct ls_cli *cli, int argc, char **argv);
 /* Where the store is to be: --etcd and what goes with it; NULL: not given. */
 struct ls_cli_etcd {

@@ -88,6 +88,19 @@ static const struct ls_cli_verb verbs[] = {
 		ls_cli_seal_forget },
 	{ "seal", "export", "--to CERT", "prints the sealing keys, sealed to an escrow certificate",
 		NULL, ls_cli_seal_export },
+	{ "etcd-config", NULL,
+		"--member NAME --listen ADDRESS[,…] [--initial-cluster NAME=URL,…] "
+		"[--initial-state new|existing] [--client-port N] [--peer-port N] "
+		"[--metrics-port N] [--san NAME,…] [--data-dir DIR] [--group GROUP]",
+		"writes configuration and TLS files for an etcd member",
+		"From the cluster's own CA, into var/lib/lockstep/etcd/NAME; lockstepd renews them "
+		"in place.\n"
+		"Start the member with etcd --config-file FILE. --group lets etcd run as another "
+		"user.\n"
+		"--metrics-port 0: none. Run again, it writes them anew; the certificate only if "
+		"its names\n"
+		"changed or it is due.",
+		ls_cli_etcd_config },
 	{ "store", "migrate", "--etcd URL[,URL…] [--etcd-ca FILE --etcd-cert FILE --etcd-key FILE]",
 		"keeps the agreement in etcd, so that other nodes can join",
 		"History and ids stay. Without the three files, etcd's certificates are the "
@@ -115,7 +128,7 @@ static void list_verbs(FILE *to)
 	      "VERB …\n\n",
 		to);
 	for (size_t i = 0; i < LS_COUNT(verbs); i++)
-		fprintf(to, "  %-8s%-8s %s\n", verbs[i].name, verbs[i].sub ? verbs[i].sub : "",
+		fprintf(to, "  %-12s%-8s %s\n", verbs[i].name, verbs[i].sub ? verbs[i].sub : "",
 			verbs[i].what);
 	fputs("\nEvery verb has --help. See lockstep(1).\n", to);
 }

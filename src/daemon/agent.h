@@ -95,6 +95,7 @@ struct ls_agent {
 	int64_t tidy_again_at_s;     /* something was left because it is too young */
 	bool own_fault; /* the latest attempt ended because of this machine (a full disk …), not
 			   of the candidate */
+	int64_t leaves_again_ms; /* monotonic: when leaves.h looks at them again */
 	enum ls_code (*generate)(
 		const struct ls_key_spec *spec, struct evp_pkey_st **out, struct ls_err *err);
 	void (*on_progress)(void *arg, const char *phase, const char *step, int64_t generation);

@@ -507,6 +507,8 @@ static char **problems_of(struct ls_daemon *d)
 
 	if (d->stuck)
 		ls_strv_add(&problems, d->stuck);
+	if (d->leaf_fault)
+		ls_strv_add(&problems, d->leaf_fault);
 	if (d->intake_fault)
 		ls_strv_add(&problems, d->intake_fault);
 	if (d->intake_waits)
@@ -589,6 +591,8 @@ void ls_daemon_request(void *arg, struct ls_request *req)
 		post_look(d, req, LOOK_JOIN_HISTORY, NULL, 0);
 	else if (strcmp(path, "/v1/rotation/abort") == 0)
 		post_look(d, req, LOOK_ABORT, NULL, 0);
+	else if (strcmp(path, "/v1/etcd-member") == 0)
+		ls_daemon_etcd_member(d, req);
 	else if (!ls_daemon_cluster_request(d, req, path))
 		refuse(req, LS_E_USAGE, "no such resource", NULL);
 }

@@ -34,6 +34,7 @@ enum ls_event {
 	LS_EVENT_WATCH,
 	LS_EVENT_WARNING, /* of a change that is in force */
 	LS_EVENT_SANDBOX,
+	LS_EVENT_LEAF, /* of the cluster's own TLS files: issued, or not */
 	LS_EVENT_COUNT
 };
 /* Of an event that others cause: how much of it was written lately, and what was not. */
@@ -80,6 +81,7 @@ struct ls_daemon {
 	bool change_queued;         /* a change waits for the writer, or runs in it */
 	bool intake_busy;           /* a drop-in is with the writer */
 	char *stuck;                /* why the last reconciliation failed; NULL */
+	char *leaf_fault;           /* why a leaf of the cluster CA could not be issued; NULL */
 	char *intake_fault;         /* why incoming/ cannot be looked at; NULL */
 	int64_t scan_not_before_ms; /* of incoming/ */
 	int64_t strays_since_ms;    /* when counting them began */
@@ -147,6 +149,18 @@ void ls_daemon_reply(struct ls_request *req, int status, json_t *json); /* takes
 void ls_daemon_reply_error(struct ls_request *req, const struct ls_err *err);
 /* control_cluster.c: false: it is not about the cluster. */
 bool ls_daemon_cluster_request(struct ls_daemon *d, struct ls_request *req, const char *path);
+/* leaf.c: a look at the cluster's own TLS files (leaves.h), by the writer; and what the main thread
+ * says of it. */
+struct ls_leaf_look {
+	bool looked;
+	char **issued; /* one line each; owned, and so is the fault */
+	char *fault;   /* why not all was issued that should be; NULL */
+};
+void ls_leaf_look(struct ls_agent *agent, struct ls_leaf_look *out);
+void ls_leaf_log(struct ls_daemon *d, struct ls_leaf_look *look);
+void ls_leaf_look_done(struct ls_leaf_look *look);
+/* leaf.c: the files of an etcd member. */
+void ls_daemon_etcd_member(struct ls_daemon *d, struct ls_request *req);
 /* Whether a peer may do everything. */
 bool ls_daemon_trusts(void *arg, const struct ls_peer *peer);
 /* How long a body may be of one who may not. */

@@ -163,6 +163,7 @@ static int tear_down(struct ls_daemon *d)
 	ls_watch_free(&d->watch);
 	ls_loop_free(&d->loop);
 	free(d->stuck);
+	free(d->leaf_fault);
 	free(d->intake_fault);
 	free(d->intake_waits);
 	free(d->exposed);

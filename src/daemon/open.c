@@ -35,10 +35,12 @@ struct open_job {
 	char *waits;  /* why nothing was reconciled at the start; NULL: it was */
 	char *ended;  /* how a rotation ended that nobody here waits for; NULL: none did */
 	enum ls_event ended_event;
+	struct ls_leaf_look leaves;
 };
 
 static void open_job_free(struct open_job *job)
 {
+	ls_leaf_look_done(&job->leaves);
 	free(job->ended);
 	free(job->waits);
 	free(job);
@@ -142,6 +144,7 @@ static enum ls_code open_all(struct open_job *job)
 	atomic_store(&d->store_fd, ls_store_watch_fd(job->agent->store));
 	LS_TRY(ls_agent_open(root, config, false, &job->reader, &job->err));
 	LS_TRY(ls_live_open(d->paths.certs, &job->live, &job->err));
+	ls_leaf_look(job->agent, &job->leaves);
 	if (job->limited)
 		return limited_plan(job->agent, &job->plan, &job->err);
 	return present_plan(job->agent, &job->plan, NULL, &job->err);
@@ -287,6 +290,7 @@ static void open_done(void *arg)
 	say_ready(d);
 	say_unlocked(d);
 	log_ended(d, job);
+	ls_leaf_log(d, &job->leaves);
 	if (job->waits) {
 		ls_log(d, LOG_ERR, LS_EVENT_STUCK, NULL, "%s; tried again every %lld s", job->waits,
 			(long long)(d->reconcile_ms / 1000));
@@ -528,6 +532,9 @@ static void reconcile_work(void *arg)
 	ls_daemon_rotation_begin(job->d);
 	job->code = reconcile(job, job->d->agent);
 	ls_daemon_rotation_end(job->d);
+	/* Whatever became of that: without its certificate a member of the engine cannot come back.
+	 */
+	ls_leaf_look(job->d->agent, &job->leaves);
 	ls_daemon_note_store(job->d);
 }
 
@@ -557,6 +564,7 @@ static void reconcile_done(void *arg)
 	ls_source_arm(d->reconcile_timer, next_look_ms(d, job));
 	say_unlocked(d);
 	log_ended(d, job);
+	ls_leaf_log(d, &job->leaves);
 	open_job_free(job);
 	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
