@@ -91,15 +91,6 @@ static void conn_free(struct ls_conn *conn)
 	free(conn);
 }
 
-static void conn_closed(struct evhttp_connection *evcon, void *arg)
-{
-	struct ls_conn *conn = arg;
-
-	if (conn->server->tls)
-		ls_tls_bye(evhttp_connection_get_bufferevent(evcon));
-	conn_free(conn);
-}
-
 static void conn_limit(struct ls_conn *conn, int s)
 {
 	struct timeval in = { .tv_sec = s };
@@ -147,6 +138,18 @@ static void input_came(struct evbuffer *buffer, const struct evbuffer_cb_info *i
 		return;
 	conn->head_came = true;
 	conn_limit(conn, conn->server->limits.idle_s);
+}
+
+static void conn_closed(struct evhttp_connection *evcon, void *arg)
+{
+	struct bufferevent *bev = evhttp_connection_get_bufferevent(evcon);
+	struct ls_conn *conn = arg;
+
+	if (conn->server->tls)
+		ls_tls_bye(bev);
+	/* TLS may be in the middle of reading into it, and goes on with that. */
+	(void)evbuffer_remove_cb(bufferevent_get_input(bev), input_came, conn);
+	conn_free(conn);
 }
 
 static void conn_too_slow(evutil_socket_t fd, short what, void *arg)
