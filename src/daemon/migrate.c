@@ -9,6 +9,7 @@
 
 #include "daemon/cluster.h"
 #include "daemon/epoch.h"
+#include "daemon/leaves.h"
 #include "pki/credential.h"
 #include "pki/key.h"
 #include "sys/file.h"
@@ -55,7 +56,9 @@ static enum ls_code take_wish(struct ls_agent *a, const struct ls_migrate *wish,
 	engine->own_pki = wish->ca_pem.len > 0;
 	if (engine->own_pki)
 		return save_own_pki(a, wish, err);
-	return LS_OK;
+	return ls_has_prefix(engine->endpoints[0], "https:")
+		       ? ls_agent_keep_client_leaf(a, NULL, err)
+		       : LS_OK;
 }
 
 static enum ls_code copy_wraps(struct ls_agent *a, struct ls_store *to, struct ls_err *err)
