@@ -222,6 +222,27 @@ bool ls_cluster_shown(const struct ls_store_view *view)
 	return true;
 }
 
+static bool is_member(const struct ls_agent *a)
+{
+	const struct ls_member *self = ls_state_member(&a->peers.trusted, a->identity.node);
+
+	return self && ls_bytes_equal(ls_buf_bytes(&self->signing_cert_pem),
+			       ls_buf_bytes(&a->identity.signer.cert_pem));
+}
+
+enum ls_code ls_cluster_check_member(struct ls_agent *a, struct ls_err *err)
+{
+	a->peers.removed = a->peers.trusted.member_count > 0 && !is_member(a);
+	if (!a->peers.removed)
+		return LS_OK;
+	LS_FAIL(err, LS_E_REFUSED,
+		"this node, '%s', was removed from the cluster; its live files stay as they are",
+		a->identity.node);
+	LS_HINT(err,
+		"to come back: move /var/lib/lockstep away, then lockstep join --token-file FILE");
+	return LS_E_REFUSED;
+}
+
 enum ls_code ls_cluster_obtain(
 	struct ls_agent *a, const struct ls_store_view *view, bool decided, struct ls_err *err)
 {
@@ -230,6 +251,7 @@ enum ls_code ls_cluster_obtain(
 
 	if (decided) {
 		LS_TRY(ls_cluster_catch_up(a, view->tip.generation, err));
+		LS_TRY(ls_cluster_check_member(a, err));
 		if (p->trusted_generation != view->tip.generation ||
 			strcmp(p->trusted_commit.hex, view->tip.commit) != 0)
 			return diverged(a, view->tip.generation, view->tip.commit, err);
@@ -285,14 +307,6 @@ const struct ls_away *ls_cluster_away(const struct ls_agent *a, const char *node
 static bool is_here(const struct ls_agent *a, const struct ls_store_view *view, const char *node)
 {
 	return strcmp(node, a->identity.node) == 0 || ls_strv_has(view->alive, node);
-}
-
-static bool is_member(const struct ls_agent *a)
-{
-	const struct ls_member *self = ls_state_member(&a->peers.trusted, a->identity.node);
-
-	return self && ls_bytes_equal(ls_buf_bytes(&self->signing_cert_pem),
-			       ls_buf_bytes(&a->identity.signer.cert_pem));
 }
 
 void ls_cluster_observe(struct ls_agent *a, const struct ls_store_view *view)

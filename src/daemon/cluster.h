@@ -22,6 +22,8 @@ LS_CHECK enum ls_code ls_cluster_catch_up(
  * this node has, else shown to be decided. */
 LS_CHECK enum ls_code ls_cluster_obtain(
 	struct ls_agent *agent, const struct ls_store_view *view, bool decided, struct ls_err *err);
+/* LS_E_REFUSED: this node was removed. */
+LS_CHECK enum ls_code ls_cluster_check_member(struct ls_agent *agent, struct ls_err *err);
 /* Whether the view itself shows that what it decided was decided by all. */
 bool ls_cluster_shown(const struct ls_store_view *view);
 

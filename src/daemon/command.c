@@ -96,6 +96,14 @@ static enum ls_code make_remove(struct ls_agent *a, const struct ls_candidate_co
 		LS_FAIL(err, LS_E_REFUSED, "this is the only node");
 		return LS_E_REFUSED;
 	}
+	if (!ls_state_member(&a->tip, node) && compromised &&
+		ls_ca_first_bytes(ls_buf_bytes(&a->tip.ca_pem)) < a->tip.ca_pem.len)
+		return ls_candidate_drop_ca(context, out, err);
+	if (!ls_state_member(&a->tip, node)) {
+		LS_FAIL(err, LS_E_REFUSED, "there is no node '%s'", node);
+		LS_HINT(err, "lockstep node list shows them");
+		return LS_E_REFUSED;
+	}
 	if (compromised)
 		LS_TRY(ls_authority_create(a->tip.cluster, context->now_s, &ca, err));
 	LS_TRY(ls_epoch_prepare(a, node, &epoch, err));

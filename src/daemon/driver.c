@@ -300,15 +300,17 @@ static enum ls_code look_at_engine(struct ls_agent *a, struct ls_err *err)
 			a->engine.endpoints[0]);
 		return LS_E_DAMAGED;
 	}
-	if (a->peers.removed) {
-		LS_FAIL(err, LS_E_REFUSED,
-			"this node, '%s', was removed from the cluster; its live files stay as "
-			"they are",
-			a->identity.node);
-		LS_HINT(err, "to come back: lockstep join --token-file FILE --replace");
-		return LS_E_REFUSED;
-	}
+	LS_TRY(ls_cluster_check_member(a, err));
 	return ls_cluster_restore(a, &view, err);
+}
+
+/* Leaves and offers of the CA that is no longer trusted are made anew now, not in a minute. */
+static enum ls_code follow_ca(struct ls_agent *a, struct ls_err *err)
+{
+	a->leaves_again_ms = 0;
+	a->peers.offered = 0;
+	return ls_identity_save_ca(
+		a->paths.identity, &a->identity, ls_buf_bytes(&a->tip.ca_pem), err);
 }
 
 /* What the others are told while nothing else is to be done. */
@@ -317,8 +319,7 @@ static enum ls_code settle(struct ls_agent *a, struct ls_err *err)
 	if (!ls_store_shared(a->store) || !a->peers.idle)
 		return LS_OK;
 	if (!ls_bytes_equal(ls_buf_bytes(&a->identity.ca_pem), ls_buf_bytes(&a->tip.ca_pem)))
-		LS_TRY(ls_identity_save_ca(
-			a->paths.identity, &a->identity, ls_buf_bytes(&a->tip.ca_pem), err));
+		LS_TRY(follow_ca(a, err));
 	LS_TRY(ls_cluster_announce(a, err));
 	return ls_cluster_offer(a, err);
 }

@@ -105,7 +105,9 @@ enum ls_code ls_cluster_offer(struct ls_agent *a, struct ls_err *err)
 
 	if (!ls_store_shared(a->store) || a->peers.offered == epoch)
 		return LS_OK;
-	have = ls_identity_load_wrapping(a->paths.identity, epoch, &wrapping, NULL) == LS_OK;
+	have = ls_identity_load_wrapping(a->paths.identity, epoch, &wrapping, NULL) == LS_OK &&
+	       ls_authority_check(ls_buf_bytes(&a->tip.ca_pem), ls_buf_bytes(&wrapping.cert_pem),
+		       a->tip.cluster, a->identity.node, NULL) == LS_OK;
 	LS_TRY(ls_store_get_notes(a->store, name, &notes, err));
 	if (!have || notes.count != 1 ||
 		strcmp(notes.items[0].body, ls_buf_text(&wrapping.cert_pem)) != 0) {

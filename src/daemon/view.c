@@ -257,6 +257,12 @@ static enum ls_code status_once(struct ls_agent *a, const struct ls_view_about *
 		if (!ls_strv_has(about->problems, a->faults[i]))
 			ls_view_problem(problems, "%s", a->faults[i]);
 	components = json_array();
+	if (ls_ca_first_bytes(ls_buf_bytes(&a->tip.ca_pem)) < a->tip.ca_pem.len)
+		ls_view_problem(problems, "the cluster's earlier CA, which a compromised node "
+					  "knew, is still trusted: "
+					  "restart each member of etcd, then: lockstep node remove "
+					  "NAME --compromised, "
+					  "with the same name again");
 	for (size_t i = 0; i < a->tip.component_count; i++)
 		(void)json_array_append_new(
 			components, component_json(a, &a->tip.components[i], now_s, problems));

@@ -95,6 +95,9 @@ LS_CHECK enum ls_code ls_candidate_join(const struct ls_candidate_context *conte
 LS_CHECK enum ls_code ls_candidate_remove(const struct ls_candidate_context *context,
 	const char *node, const struct ls_new_epoch *epoch, const struct ls_signer *new_ca,
 	struct ls_candidate *out, struct ls_err *err);
+/* Afterwards only the first certificate of the CA's stays; `unchanged` if it is the only one. */
+LS_CHECK enum ls_code ls_candidate_drop_ca(
+	const struct ls_candidate_context *context, struct ls_candidate *out, struct ls_err *err);
 /* Takes an epoch off the list; nodes then destroy what opens it. */
 LS_CHECK enum ls_code ls_candidate_seal_forget(const struct ls_candidate_context *context,
 	int64_t epoch, struct ls_candidate *out, struct ls_err *err);

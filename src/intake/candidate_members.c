@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "intake/candidate_parts.h"
+#include "pki/authority.h"
 
 static enum ls_code reseal(const struct ls_candidate_context *c, struct ls_buf *cms,
 	struct ls_bytes kek, int64_t epoch, struct ls_err *err)
@@ -170,6 +171,25 @@ static void mark_known(struct ls_candidate *made, const char *node)
 			component->name, node, component->name);
 		ls_strv_add(&made->warnings, warning);
 	}
+}
+
+/* The second step after a removal for compromise, when etcd's members trust the new CA. */
+enum ls_code ls_candidate_drop_ca(
+	const struct ls_candidate_context *c, struct ls_candidate *out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_candidate_done) struct ls_candidate made = { 0 };
+	size_t first = ls_ca_first_bytes(ls_buf_bytes(&c->tip->ca_pem));
+
+	(void)err;
+	ls_state_copy(&made.state, c->tip);
+	made.unchanged = first == c->tip->ca_pem.len;
+	ls_buf_clear(&made.state.ca_pem);
+	ls_buf_add(&made.state.ca_pem, c->tip->ca_pem.data, first);
+	made.members_or_kek = true;
+	made.cause = ls_strdup("removal");
+	made.subject = ls_strdup("the earlier cluster CA is not trusted any more");
+	ls_candidate_hand_over(out, &made);
+	return LS_OK;
 }
 
 enum ls_code ls_candidate_remove(const struct ls_candidate_context *c, const char *node,

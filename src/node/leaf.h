@@ -30,10 +30,11 @@ struct ls_leaf_issuer {
 	void *arg;
 };
 
-/* Leaves a file alone that holds what is wished for: key and leaf belong together, ls_leaf_fits,
- * not ls_leaf_due, and mode, owner and group are right (with a wider mode somebody else may know
- * the key). Else a new key and leaf take its place. *out_issued says which. On failure the old file
- * stays; it may still be good. */
+/* With the same key and leaf, only the CA's part is exchanged when it is another. Leaves a file
+ * alone that holds what is wished for: key and leaf belong together, ls_leaf_fits, not ls_leaf_due,
+ * and mode, owner and group are right (with a wider mode somebody else may know the key). Else a
+ * new key and leaf take its place. *out_issued says which. On failure the old file stays; it may
+ * still be good. */
 LS_CHECK enum ls_code ls_leaf_keep(const struct ls_leaf_place *place,
 	const struct ls_leaf_wish *wish, const struct ls_leaf_issuer *issuer, int64_t now_s,
 	bool *out_issued, struct ls_err *err);

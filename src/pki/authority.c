@@ -306,13 +306,34 @@ static bool is_due(const X509 *cert, int64_t now_s)
 	       now_s >= to_s - (to_s - from_s) / 3;
 }
 
+/* The CA certificate of the text that issued this one: after a removal for compromise there are two
+ * for a while. */
+static enum ls_code issuer_of(X509 *cert, struct ls_bytes ca_pem, X509 **out, struct ls_err *err)
+{
+	static const char begin[] = "-----BEGIN CERTIFICATE-----";
+	const char *at = ca_pem.data, *end = at + ca_pem.len, *next;
+
+	for (; at && at < end; at = next) {
+		LS_CLEANUP(ls_x509_free) X509 *ca = NULL;
+		struct ls_bytes one;
+
+		next = memmem(at + 1, (size_t)(end - at) - 1, begin, sizeof begin - 1);
+		one = (struct ls_bytes){ at, (size_t)((next ? next : end) - at) };
+		LS_TRY(ls_x509_from_pem(one, "the cluster CA's certificate", &ca, err));
+		if (X509_check_issued(ca, cert) == X509_V_OK &&
+			X509_verify(cert, X509_get0_pubkey(ca)) == 1) {
+			*out = LS_TAKE(ca);
+			return LS_OK;
+		}
+	}
+	return ls_ossl_fail(err, LS_E_REFUSED, "it was not issued by the cluster CA");
+}
+
 bool ls_leaf_due(struct ls_bytes cert_pem, struct ls_bytes ca_pem, int64_t now_s)
 {
 	LS_CLEANUP(ls_x509_free) X509 *ca = NULL, *cert = NULL;
-	bool due = ls_x509_from_pem(ca_pem, "the cluster CA", &ca, NULL) != LS_OK ||
-		   ls_x509_from_pem(cert_pem, "the leaf", &cert, NULL) != LS_OK ||
-		   X509_check_issued(ca, cert) != X509_V_OK ||
-		   X509_verify(cert, X509_get0_pubkey(ca)) != 1 || is_due(cert, now_s);
+	bool due = ls_x509_from_pem(cert_pem, "the leaf", &cert, NULL) != LS_OK ||
+		   issuer_of(cert, ca_pem, &ca, NULL) != LS_OK || is_due(cert, now_s);
 
 	ERR_clear_error();
 	return due;
@@ -386,15 +407,12 @@ enum ls_code ls_authority_check(struct ls_bytes ca_pem, struct ls_bytes cert_pem
 	LS_CLEANUP(ls_free_str) char *uri = ls_format("lockstep://%s/%s", cluster, node);
 	LS_CLEANUP(ls_x509_free) X509 *ca = NULL, *cert = NULL;
 
-	LS_TRY(ls_x509_from_pem(ca_pem, "the cluster CA's certificate", &ca, err));
 	LS_TRY(ls_x509_from_pem(cert_pem, "the node's certificate", &cert, err));
+	if (issuer_of(cert, ca_pem, &ca, err) != LS_OK)
+		return LS_WRAP(err, "the certificate of node '%s'", node);
 	if (X509_check_ca(ca) != 1)
 		return LS_FAIL(err, LS_E_REFUSED,
 			"the cluster CA's certificate is not of a CA (RFC 5280 section 4.2.1.9)");
-	if (X509_check_issued(ca, cert) != X509_V_OK ||
-		X509_verify(cert, X509_get0_pubkey(ca)) != 1)
-		return ls_ossl_fail(err, LS_E_REFUSED,
-			"the certificate of node '%s' was not issued by the cluster CA", node);
 	if (X509_check_ca(cert) != 0)
 		return LS_FAIL(err, LS_E_REFUSED, "the certificate of node '%s' is a CA's", node);
 	if (!subject_is(cert, cluster, node) || !uri_is(cert, uri))
@@ -402,4 +420,14 @@ enum ls_code ls_authority_check(struct ls_bytes ca_pem, struct ls_bytes cert_pem
 			node, cluster);
 	ERR_clear_error();
 	return LS_OK;
+}
+
+size_t ls_ca_first_bytes(struct ls_bytes ca_pem)
+{
+	static const char begin[] = "-----BEGIN CERTIFICATE-----";
+	const char *text = ca_pem.data;
+	const char *second =
+		ca_pem.len ? memmem(text + 1, ca_pem.len - 1, begin, sizeof begin - 1) : NULL;
+
+	return second ? (size_t)(second - text) : ca_pem.len;
 }

@@ -62,7 +62,10 @@ LS_CHECK enum ls_code ls_authority_leaf_key(const struct ls_signer *ca, const ch
 bool ls_leaf_due(struct ls_bytes cert_pem, struct ls_bytes ca_pem, int64_t now_s);
 /* Whether it has exactly the names, in this order, and the use; days are not looked at. */
 bool ls_leaf_fits(struct ls_bytes cert_pem, const struct ls_leaf_wish *wish);
-/* True if the certificate was issued by the CA and names this node. */
+/* How much of the CA's PEM text is its first certificate, by which new ones are issued: after a
+ * removal for compromise the earlier one follows for a while. */
+size_t ls_ca_first_bytes(struct ls_bytes ca_pem);
+/* True if the certificate was issued by the CA (one of the text's) and names this node. */
 LS_CHECK enum ls_code ls_authority_check(struct ls_bytes ca_pem, struct ls_bytes cert_pem,
 	const char *cluster, const char *node, struct ls_err *err);
 
