@@ -34,7 +34,8 @@ enum ls_event {
 	LS_EVENT_WATCH,
 	LS_EVENT_WARNING, /* of a change that is in force */
 	LS_EVENT_SANDBOX,
-	LS_EVENT_LEAF, /* of the cluster's own TLS files: issued, or not */
+	LS_EVENT_LEAF,   /* of the cluster's own TLS files: issued, or not */
+	LS_EVENT_ENGINE, /* the shared store lost something, and was mended */
 	LS_EVENT_COUNT
 };
 /* Of an event that others cause: how much of it was written lately, and what was not. */

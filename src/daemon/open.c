@@ -31,9 +31,10 @@ struct open_job {
 	struct ls_err err;
 	enum ls_code code;
 	int64_t wait_s;
-	bool limited; /* see daemon.h */
-	char *waits;  /* why nothing was reconciled at the start; NULL: it was */
-	char *ended;  /* how a rotation ended that nobody here waits for; NULL: none did */
+	bool limited;   /* see daemon.h */
+	char *waits;    /* why nothing was reconciled at the start; NULL: it was */
+	char *restored; /* what was done about an engine that was behind; NULL: nothing */
+	char *ended;    /* how a rotation ended that nobody here waits for; NULL: none did */
 	enum ls_event ended_event;
 	struct ls_leaf_look leaves;
 };
@@ -43,6 +44,7 @@ static void open_job_free(struct open_job *job)
 	ls_leaf_look_done(&job->leaves);
 	free(job->ended);
 	free(job->waits);
+	free(job->restored);
 	free(job);
 }
 
@@ -62,25 +64,36 @@ static void open_drop(void *arg)
 static enum ls_code reconcile(struct open_job *job, struct ls_agent *a)
 {
 	LS_CLEANUP(ls_store_view_done) struct ls_store_view before = { 0 }, after = { 0 };
-	enum ls_code code = ls_store_read(a->store, &before, &job->err);
+	enum ls_code code = ls_agent_read(a, &before, &job->err);
+	bool own;
 
 	if (code == LS_OK)
 		code = ls_agent_reconcile(a, &job->wait_s, &job->err);
+	if (a->peers.restored_to > 0) {
+		job->restored = ls_format("etcd was at generation %lld, as after a restore from a "
+					  "backup: it was put forward to %lld, which was decided",
+			(long long)a->peers.restored_from, (long long)a->peers.restored_to);
+		a->peers.restored_from = a->peers.restored_to = 0;
+	}
 	if (!before.rotation || ls_store_read(a->store, &after, NULL) != LS_OK || !after.last ||
 		strcmp(after.last->nonce, before.rotation->nonce) != 0)
 		return code;
+	own = strcmp(before.rotation->initiator, a->identity.node) == 0;
 	job->ended_event = strcmp(after.last->result, "done") == 0 ? LS_EVENT_CHANGE
 			   : strcmp(after.last->result, "rolled back") == 0
 				   ? LS_EVENT_ROLLED_BACK
 				   : LS_EVENT_CHANGE_FAILED;
-	job->ended = ls_format("the rotation to generation %lld, which was interrupted: %s%s%s",
-		(long long)before.rotation->generation, after.last->result,
+	job->ended = ls_format("the rotation to generation %lld, %s%s: %s%s%s",
+		(long long)before.rotation->generation, own ? "which was interrupted" : "begun by ",
+		own ? "" : before.rotation->initiator, after.last->result,
 		after.last->why[0] ? ": " : "", after.last->why);
 	return code;
 }
 
 static void log_ended(struct ls_daemon *d, const struct open_job *job)
 {
+	if (job->restored)
+		ls_log(d, LOG_WARNING, LS_EVENT_ENGINE, NULL, "%s", job->restored);
 	if (job->ended)
 		ls_log(d, job->ended_event == LS_EVENT_CHANGE ? LOG_NOTICE : LOG_ERR,
 			job->ended_event, NULL, "%s", job->ended);
