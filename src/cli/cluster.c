@@ -62,6 +62,7 @@ int ls_cli_join(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc, ch
 	char node[LS_NAME_MAX + 1];
 	struct ls_err err = { 0 };
 	int64_t generation = 0;
+	json_t *answer;
 	enum ls_code code;
 	char **rest;
 
@@ -80,9 +81,10 @@ int ls_cli_join(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc, ch
 		code = ls_enrol(&cli->paths, &wish, node, &generation, &err);
 	if (code != LS_OK)
 		return ls_cli_fail(cli, &err);
-	if (ls_cli_json(cli,
-		    json_pack("{s:s, s:I}", "node", node, "generation", (json_int_t)generation)))
+	answer = json_pack("{s:s, s:I}", "node", node, "generation", (json_int_t)generation);
+	if (ls_cli_json(cli, answer))
 		return 0;
+	json_decref(answer);
 	if (!cli->quiet)
 		printf("node %s is a member from generation %lld on\n"
 		       "certificates: %s\nnext: start lockstepd, then lockstep status\n",

@@ -15,7 +15,7 @@
 #include "sys/file.h"
 
 #define CONNECT_MS 5000
-#define CALL_MS 180000
+#define CALL_MIN_MS 1000
 #define CLUSTER_MAX_BYTES ((size_t)64 << 10)
 #define ANSWER_MAX_BYTES ((size_t)256 << 10)
 #define HISTORY_MAX_BYTES ((size_t)4 << 20)
@@ -31,6 +31,7 @@ struct enrol {
 	json_t *cluster;
 	struct ls_https *https;
 	json_t *body; /* of the answer */
+	int64_t until_ms;
 };
 
 static void enrol_done(struct enrol *e)
@@ -54,6 +55,13 @@ static void say(const struct enrol *e, const char *text)
 
 /* The gateway. */
 
+static int64_t left_ms(const struct enrol *e)
+{
+	int64_t left = e->until_ms - ls_mono_ms();
+
+	return left < CALL_MIN_MS ? CALL_MIN_MS : left;
+}
+
 static enum ls_code call(struct enrol *e, const char *path, const char *body, size_t answer_max,
 	json_t **out, struct ls_err *err)
 {
@@ -64,7 +72,7 @@ static enum ls_code call(struct enrol *e, const char *path, const char *body, si
 	struct ls_https_call what = {
 		.url = url,
 		.connect_ms = CONNECT_MS,
-		.timeout_ms = CALL_MS,
+		.timeout_ms = left_ms(e),
 		.body_max = answer_max,
 		.body = body ? LS_BYTES_STR(body) : (struct ls_bytes){ 0 },
 	};
@@ -183,14 +191,13 @@ static enum ls_code request_body(struct enrol *e, int dir_fd, char **out, struct
 /* A rotation that runs, or a gateway that starts, is waited for. */
 static enum ls_code ask_until(struct enrol *e, const char *text, json_t **out, struct ls_err *err)
 {
-	int64_t until_ms = ls_mono_ms() + e->wish->timeout_ms;
 	enum ls_code code;
 	bool said = false;
 
 	for (;;) {
 		code = call(e, "/v1/join", text, ANSWER_MAX_BYTES, out, err);
 		if ((code != LS_E_CONFLICT && code != LS_E_UNREACHABLE && code != LS_E_UNKNOWN) ||
-			ls_mono_ms() >= until_ms)
+			ls_mono_ms() >= e->until_ms)
 			return code;
 		if (!said)
 			say(e, "waiting until the cluster can take this node in");
@@ -385,6 +392,7 @@ enum ls_code ls_enrol(const struct ls_paths *paths, const struct ls_enrol *wish,
 	LS_CLEANUP(ls_fd_close) int lock_fd = -1;
 	LS_CLEANUP(ls_fd_close) int dir_fd = -1;
 
+	e.until_ms = ls_mono_ms() + wish->timeout_ms;
 	LS_TRY(already(paths, err));
 	ls_bootstrap_node_name(wish->node, e.node);
 	if (!ls_name_valid(e.node))

@@ -16,7 +16,7 @@ struct ls_enrol {
 	const struct ls_token *token;
 	const char *node;   /* NULL: the host's name */
 	bool replace;       /* in place of a node of that name whose disk is lost */
-	int64_t timeout_ms; /* for being taken in, also while a rotation runs */
+	int64_t timeout_ms; /* for all of it, also while a rotation runs */
 	void (*progress)(void *arg, const char *text); /* may be NULL */
 	void *arg;
 };

@@ -105,11 +105,13 @@ exit_of() { # EXPECTED COMMAND…
 
 	# A name is taken once; an expired token is none.
 	on n1 token create --quiet >"$T/token2"
-	on n1 token create --ttl 1s --quiet >"$T/token3"
+	on_json n1 token create --ttl 1s >"$T/token3.json"
+	jq -r .token "$T/token3.json" >"$T/token3"
 	exit_of 3 on n3 join --token-file "$T/token2" --node n2
 	grep -q -- --replace "$T/out"
-	wait_for "! join_with n3 $T/token3 2>&1 | grep -qv expired" 5
+	wait_for "[ \$(date +%s) -gt $(date -d "$(jq -r .expires "$T/token3.json")" +%s) ]" 5
 	exit_of 3 join_with n3 "$T/token3"
+	grep -q expired "$T/out"
 
 	# The keys of a node are on that node alone, and no token is in a process list or log.
 	! grep -rqF "$(cut -d. -f3 "$T/token")" "$T"/*.log "$T"/n1/var/lib/lockstep/history.git
@@ -125,12 +127,15 @@ exit_of() { # EXPECTED COMMAND…
 	on n1 token create --quiet >"$T/token"
 	ships "$T/n2"
 	configure n2
-	# The gateway goes away when it has seen the request.
+	# Nobody answers for a while.
 	kill -STOP "$(pid_of n1)"
-	exit_of 4 on n2 --timeout 3 join --token-file "$T/token" --node n2
-	first=$(cat "$T/n2/var/lib/lockstep/identity/signing-key.pem")
-	[ ! -e "$T/n2/var/lib/lockstep/store/etcd.json" ]
+	exit_of 4 on n2 --timeout 2 join --token-file "$T/token" --node n2
 	kill -CONT "$(pid_of n1)"
+	# The joiner dies as soon as it has its keys.
+	start joiner "$E2E_BUILD/lockstep" --root "$T/n2" join --token-file "$T/token" --node n2
+	wait_for "[ -s '$T/n2/var/lib/lockstep/identity/signing-key.pem' ]" $DEADLINE
+	kill_hard joiner
+	first=$(cat "$T/n2/var/lib/lockstep/identity/signing-key.pem")
 	on n2 join --token-file "$T/token" --node n2
 	[ "$(cat "$T/n2/var/lib/lockstep/identity/signing-key.pem")" = "$first" ]
 	daemon_up n2
@@ -151,7 +156,7 @@ exit_of() { # EXPECTED COMMAND…
 
 	cluster_pem
 	use n1
-	script "$T/slow" <<-'END'
+	script "$T/slow" <<-END
 		: >"$T/begun"
 		until [ -e "$T/go" ]; do sleep 0.05; done
 	END
@@ -223,7 +228,11 @@ exit_of() { # EXPECTED COMMAND…
 	cluster_up 3
 	before=$(number_of n1)
 	use n3
-	script "$T/no" <<<'[ ! -e "$T/slow" ] || { : >"$T/begun"; until [ -e "$T/go" ]; do sleep 0.05; done; }; echo "I will not take this"; [ -e "$T/slow" ]'
+	script "$T/no" <<-END
+		[ -e "$T/slow" ] || { echo "I will not take this"; exit 1; }
+		: >"$T/begun"
+		until [ -e "$T/go" ]; do sleep 0.05; done
+	END
 	template proxy "validate = [ \"$T/no\" ];"
 	kill -HUP "$(pid_of n3)"
 	wait_for "grep -q reread '$T/n3.log'" $DEADLINE
@@ -342,8 +351,8 @@ exit_of() { # EXPECTED COMMAND…
 	cluster_up 3
 	before=$(number_of n1)
 	use n1
-	script "$T/hold" <<-'END'
-		[ -e "$T/hold-$LOCKSTEP_EVENT" ] || exit 0
+	script "$T/hold" <<-END
+		[ -e "$T/hold-\$LOCKSTEP_EVENT" ] || exit 0
 		: >"$T/held"
 		until [ -e "$T/go" ]; do sleep 0.05; done
 	END
