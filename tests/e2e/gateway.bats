@@ -243,7 +243,17 @@ of_size() { head -c "$1" /dev/zero | tr '\0' x; }
 	# Whose client has gone is still being worked on.
 	kill_hard join1
 	is 503 /v1/join --data-binary x
+	# Of the others one address has four, and joins have places of their own.
+	for i in 5 6 7 8; do
+		start "history$i" curl -sk -w '%{http_code}' "https://$G/v1/join/history" --data-binary hold
+	done
+	wait_for '[ "$(grep -c "POST /v1/join/history 4" $T/asked)" = 4 ]' $DEADLINE
+	is 503 /v1/cluster
+	is 200 /v1/cluster --interface 127.0.0.2
 	: >"$T/go"
+	for i in 5 6 7 8; do
+		wait_for "grep -qx 'hold200' $T/history$i.log" $DEADLINE
+	done
 	for i in 2 3 4; do
 		wait_for "grep -qx 'hold200' $T/join$i.log" $DEADLINE
 	done
@@ -380,4 +390,17 @@ control_as() { # UID METHOD PATH [BODY-FILE]: the status
 	[[ $(ask /v1/join --data-binary '{}') != @(000|403|50*) ]]
 	stop lockstepd
 	is 503 /v1/cluster
+}
+
+@test "as another user it is refused by the real daemon, and says why" {
+	gateway_conf
+	daemon_that_knows_the_user
+	reachable
+	certificate first
+	chown $NOBODY "$(RUN_DIR)/gateway.pem"
+	chmod 755 "$R/etc" "$R/etc/lockstep"
+	start_gateway setpriv --reuid $NOBODY --regid $NOBODY --clear-groups
+	is 403 /v1/cluster
+	is 403 /metrics
+	[ "$(gcount 'the daemon refuses what is passed on')" = 1 ]
 }

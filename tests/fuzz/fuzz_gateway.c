@@ -216,9 +216,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size > 1)
 		talk(fd, data + 1, size - 1, data[0] ? data[0] * 16u : 65536);
 	(void)close(fd);
-	for (int i = 0; i < ROUNDS_MAX && (i < 4 || gateway.pending_count > 0); i++)
+	for (int i = 0; i < ROUNDS_MAX && (i < 4 || gateway.pending); i++)
 		turn();
-	if (gateway.pending_count != 0 || gateway.join_count != 0 || gateway.pending)
+	if (gateway.other_count != 0 || gateway.join_count != 0 || gateway.pending)
 		abort();
 	return 0;
 }
