@@ -141,10 +141,13 @@ FORCE:
 # ---- a node to try ----
 
 RUN := run
-UP_ROOT = $(CURDIR)/$(RUN)/n1
+NODES ?= 1
+# Several need an etcd, and curl to see that its members are well.
+DEPS_UP := etcd-server curl
 up: all
-	@test '$(or $(NODES),1)' = 1 || { echo "make up: this version makes one node (NODES=1)" >&2; exit 2; }
-	@tests/up $(BUILD) $(UP_ROOT)
+	@case '$(NODES)' in [1-9] | [1-9][0-9]) ;; *) echo "make up: NODES=$(NODES): wanted a number" >&2; exit 2 ;; esac
+	@test '$(NODES)' = 1 || tests/deps $(DEPS_UP)
+	@tests/up $(BUILD) $(CURDIR)/$(RUN) $(NODES)
 down:
 	@tests/down $(RUN)
 clean-run: down

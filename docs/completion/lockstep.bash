@@ -53,13 +53,16 @@ _lockstep_dirs()
 _lockstep_value()
 {
 	case $1 in
-	--root | --from) _lockstep_dirs ;;
+	--root | --from | --data-dir) _lockstep_dirs ;;
 	--mend) _lockstep_words "objects record identity" ;;
 	--config | --cert | --key | --chain | --passphrase-file | --to) _lockstep_files ;;
 	--out) _lockstep_files ;;
 	-o | --output) _lockstep_words "text json" ;;
 	--policy) _lockstep_words "$(_lockstep_policies)" ;;
+	--initial-state) _lockstep_words "new existing" ;;
+	--group) mapfile -t COMPREPLY < <(compgen -g -- "$cur") ;;
 	--timeout | --cluster | --fqdn | --node | -n) COMPREPLY=() ;;
+	--member | --listen | --initial-cluster | --client-port | --peer-port | --metrics-port | --san) COMPREPLY=() ;;
 	*) return 1 ;;
 	esac
 }
@@ -75,7 +78,8 @@ _lockstep_split()
 		option=
 		case $word in
 		--root | --config | --from | --cert | --key | --chain | --passphrase-file | --to | --out | -o | --output | \
-			--mend | --policy | --timeout | --cluster | --fqdn | --node | -n)
+			--mend | --policy | --timeout | --cluster | --fqdn | --node | -n | --member | --listen | --initial-cluster | \
+			--initial-state | --client-port | --peer-port | --metrics-port | --san | --data-dir | --group)
 			# bash takes --root=DIR apart at the '='
 			[[ ${COMP_WORDS[i + 1]} == "=" ]] && ((i + 1 < COMP_CWORD)) && ((i++))
 			if ((i + 1 >= COMP_CWORD)); then
@@ -106,6 +110,10 @@ _lockstep_options()
 	history*) options+=" -n" ;;
 	rollback*) options+=" --dry-run" ;;
 	"seal export") options+=" --to" ;;
+	etcd-config*)
+		options+=" --member --listen --initial-cluster --initial-state --client-port --peer-port --metrics-port --san"
+		options+=" --data-dir --group"
+		;;
 	doctor*) options+=" --mend --from" ;;
 	esac
 	_lockstep_words "$options"
@@ -116,7 +124,7 @@ _lockstep_verbs()
 	local count=${#words[@]}
 
 	case "$count ${words[*]:0:2}" in
-	0*) _lockstep_words "init status cert history rollback seal doctor" ;;
+	0*) _lockstep_words "init status cert history rollback seal etcd-config doctor" ;;
 	"1 cert") _lockstep_words "list show set renew csr" ;;
 	"1 seal") _lockstep_words "rotate forget export" ;;
 	"1 history") _lockstep_words "show verify $(_lockstep_components)" ;;

@@ -285,6 +285,7 @@ static const char *step_words(const char *step)
 		{ "check", "waits until the endpoints serve it" },
 		{ "revert", "takes the cluster back" },
 		{ "close", "closes the rotation" },
+		{ "wait", "waits for the other nodes" },
 	};
 
 	for (size_t i = 0; i < LS_COUNT(known); i++)
@@ -340,8 +341,7 @@ static struct ls_client_call call_of(struct ls_cli *cli, const char *socket_path
 	};
 }
 
-/* It has no socket as long as it cannot open the node. For a hint this is sure enough. */
-static bool daemon_runs(const struct ls_cli *cli)
+bool ls_cli_daemon_runs(const struct ls_cli *cli)
 {
 	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/lockstepd.pid", cli->paths.run);
 	LS_CLEANUP(ls_buf_done) struct ls_buf text = { 0 };
@@ -361,7 +361,7 @@ static enum ls_code no_daemon(struct ls_cli *cli, enum ls_code code, struct ls_e
 	if (!ls_agent_initialised(&cli->paths) && access(cli->paths.lib, F_OK) != 0)
 		LS_HINT(err, "this node is not initialised; lockstep init --cluster NAME makes it "
 			     "the first one");
-	else if (daemon_runs(cli))
+	else if (ls_cli_daemon_runs(cli))
 		LS_HINT(err, "lockstepd runs, but is not ready: its log says why");
 	else
 		LS_HINT(err, "start it with lockstepd, or systemctl start lockstepd");

@@ -99,8 +99,26 @@ typedef int ls_cli_run(struct ls_cli *cli, const struct ls_cli_verb *verb, int a
 ls_cli_run ls_cli_init, ls_cli_status, ls_cli_cert_list, ls_cli_cert_show, ls_cli_cert_set,
 	ls_cli_cert_renew, ls_cli_cert_csr, ls_cli_history, ls_cli_history_show,
 	ls_cli_history_verify, ls_cli_rollback, ls_cli_seal_rotate, ls_cli_seal_forget,
-	ls_cli_seal_export, ls_cli_doctor;
+	ls_cli_seal_export, ls_cli_etcd_config, ls_cli_doctor, ls_cli_store_migrate,
+	ls_cli_token_create, ls_cli_join, ls_cli_node_list, ls_cli_node_remove,
+	ls_cli_rotation_show, ls_cli_rotation_abort;
 int ls_cli_rladmin(struct ls_cli *cli, int argc, char **argv);
+/* Where the store is to be: --etcd and what goes with it; NULL: not given. */
+struct ls_cli_etcd {
+	const char *urls, *ca, *cert, *key;
+};
+/* False, and said: a part is missing. */
+bool ls_cli_etcd_whole(const struct ls_cli_etcd *etcd, const char *verb);
+/* Through the daemon, or without one. */
+LS_CHECK enum ls_code ls_cli_migrate(
+	struct ls_cli *cli, const struct ls_cli_etcd *etcd, json_t **out, struct ls_err *err);
+/* It has no socket as long as it cannot open the node. For a hint this is sure enough. */
+bool ls_cli_daemon_runs(const struct ls_cli *cli);
+/* Parts of the status. */
+enum ls_code ls_cli_status_offline(
+	struct ls_agent *agent, void *arg, json_t **out, struct ls_err *err);
+void ls_cli_print_nodes(const json_t *nodes);
+void ls_cli_print_rotation(const json_t *rotation);
 /* What cert set and rladmin share. */
 int ls_cli_set_one(struct ls_cli *cli, const char *component, const char *cert, const char *key,
 	const char *chain, const char *passphrase, bool dry_run, bool detach);

@@ -31,9 +31,13 @@ static int report(
 int ls_cli_init(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc, char **argv)
 {
 	struct ls_bootstrap wish = { 0 };
+	struct ls_cli_etcd etcd = { 0 };
 	const struct ls_cli_option options[] = { { "--cluster", &wish.cluster, NULL },
 		{ "--fqdn", &wish.fqdn, NULL }, { "--node", &wish.node, NULL },
-		{ "--policy", &wish.policy, NULL }, { 0 } };
+		{ "--policy", &wish.policy, NULL }, { "--etcd", &etcd.urls, NULL },
+		{ "--etcd-ca", &etcd.ca, NULL }, { "--etcd-cert", &etcd.cert, NULL },
+		{ "--etcd-key", &etcd.key, NULL }, { 0 } };
+	json_t *moved = NULL;
 	LS_CLEANUP(ls_author_done) struct ls_author author = { 0 };
 	struct ls_err err = { 0 };
 	int64_t generation = 0;
@@ -47,10 +51,17 @@ int ls_cli_init(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc, ch
 		fprintf(stderr, "lockstep: init: --cluster NAME is missing\n");
 		return 2;
 	}
+	if (!ls_cli_etcd_whole(&etcd, "init"))
+		return 2;
 	ls_author_of(getuid(), wish.node ? wish.node : "init", &author);
 	wish.author = &author;
 	if (ls_bootstrap(&cli->paths, &wish, &before, &generation, &err) != LS_OK)
 		return ls_cli_fail(cli, &err);
+	/* A first node like any other, whose store then moves: what an interrupted one left is
+	 * finished by the same words again. */
+	if (etcd.urls && ls_cli_migrate(cli, &etcd, &moved, &err) != LS_OK)
+		return ls_cli_fail(cli, &err);
+	json_decref(moved);
 	if (ls_protect_unlocked() && !ls_secret_unlocked()) /* main says it of the latter */
 		ls_cli_unlocked(cli);
 	return report(cli, &wish, before, generation);

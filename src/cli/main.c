@@ -8,14 +8,29 @@
 #include "daemon/protect.h"
 
 static const struct ls_cli_verb verbs[] = {
-	{ "init", NULL, "--cluster NAME [--fqdn FQDN] [--node NAME] [--policy NAME]",
+	{ "init", NULL,
+		"--cluster NAME [--fqdn FQDN] [--node NAME] [--policy NAME] [--etcd URL[,URL…] "
+		"[--etcd-ca FILE --etcd-cert FILE --etcd-key FILE]]",
 		"makes this machine the first node of a cluster",
 		"Makes the cluster CA, this node's identity, the sealing key, one generated "
 		"credential for\n"
 		"each template, generation 1 and the live directory. No daemon is needed. Run "
 		"again, it\n"
-		"changes nothing.",
+		"changes nothing. With --etcd the agreement is kept there, so that others can "
+		"join.",
 		ls_cli_init },
+	{ "token", "create", "[--ttl 1h]", "prints a token with which one node can join",
+		"Single use. It holds the gateway's address, the CA's fingerprint and a secret.",
+		ls_cli_token_create },
+	{ "join", NULL, "--token-file FILE [--node NAME] [--replace]",
+		"makes this machine a node of the token's cluster",
+		"FILE may be '-'. Keys are made here and do not leave. The whole history is "
+		"fetched "
+		"and\n"
+		"judged. Interrupted, run it again. --replace: in place of a node of that name "
+		"whose disk\n"
+		"is lost.",
+		ls_cli_join },
 	{ "status", NULL, "[--watch]", "shows whether all is well",
 		"Exit 0 only if all is well. What is served is looked at with a handshake each "
 		"time.",
@@ -54,6 +69,17 @@ static const struct ls_cli_verb verbs[] = {
 	{ "rollback", NULL, "N [--dry-run]",
 		"makes a new generation with the credentials of generation N", NULL,
 		ls_cli_rollback },
+	{ "rotation", "show", "", "shows the running rotation, and how the last one ended", NULL,
+		ls_cli_rotation_show },
+	{ "rotation", "abort", "", "ends the running rotation before its commit point",
+		"Afterwards (exit 5) lockstep rollback is the way back.", ls_cli_rotation_abort },
+	{ "node", "list", "", "lists the members", NULL, ls_cli_node_list },
+	{ "node", "remove", "NAME [--compromised]",
+		"takes a node out of the cluster, with a new sealing key",
+		"Generated credentials are replaced: it knew the old ones. --compromised also "
+		"replaces the\n"
+		"cluster's CA and asks for the credentials that an operator installed.",
+		ls_cli_node_remove },
 	{ "seal", "rotate", "", "starts a new sealing key (KEK epoch)", NULL, ls_cli_seal_rotate },
 	{ "seal", "forget", "EPOCH", "makes an old sealing key unreadable",
 		"Private keys of generations sealed under it can then not be restored from this "
@@ -62,6 +88,26 @@ static const struct ls_cli_verb verbs[] = {
 		ls_cli_seal_forget },
 	{ "seal", "export", "--to CERT", "prints the sealing keys, sealed to an escrow certificate",
 		NULL, ls_cli_seal_export },
+	{ "etcd-config", NULL,
+		"--member NAME --listen ADDRESS[,…] [--initial-cluster NAME=URL,…] "
+		"[--initial-state new|existing] [--client-port N] [--peer-port N] "
+		"[--metrics-port N] [--san NAME,…] [--data-dir DIR] [--group GROUP]",
+		"writes configuration and TLS files for an etcd member",
+		"From the cluster's own CA, into var/lib/lockstep/etcd/NAME; lockstepd renews them "
+		"in place.\n"
+		"Start the member with etcd --config-file FILE. --group lets etcd run as another "
+		"user.\n"
+		"--metrics-port 0: none. Run again, it writes them anew; the certificate only if "
+		"its names\n"
+		"changed or it is due.",
+		ls_cli_etcd_config },
+	{ "store", "migrate", "--etcd URL[,URL…] [--etcd-ca FILE --etcd-cert FILE --etcd-key FILE]",
+		"keeps the agreement in etcd, so that other nodes can join",
+		"History and ids stay. Without the three files, etcd's certificates are the "
+		"cluster's own\n"
+		"(lockstep etcd-config). Also: other endpoints of the same etcd, and filling one "
+		"that was reset.",
+		ls_cli_store_migrate },
 	{ "doctor", NULL, "[--mend CHECK [--from DIR]]",
 		"shows what is wrong here and the command that mends it",
 		"Looks at the files itself, so it works without the daemon and where the daemon "
@@ -82,7 +128,7 @@ static void list_verbs(FILE *to)
 	      "VERB …\n\n",
 		to);
 	for (size_t i = 0; i < LS_COUNT(verbs); i++)
-		fprintf(to, "  %-8s%-8s %s\n", verbs[i].name, verbs[i].sub ? verbs[i].sub : "",
+		fprintf(to, "  %-12s%-8s %s\n", verbs[i].name, verbs[i].sub ? verbs[i].sub : "",
 			verbs[i].what);
 	fputs("\nEvery verb has --help. See lockstep(1).\n", to);
 }

@@ -8,7 +8,8 @@
 #include "cli/cli.h"
 #include "daemon/view.h"
 
-static enum ls_code offline(struct ls_agent *agent, void *arg, json_t **out, struct ls_err *err)
+enum ls_code ls_cli_status_offline(
+	struct ls_agent *agent, void *arg, json_t **out, struct ls_err *err)
 {
 	struct ls_view_about about = { .daemon_alive = false };
 
@@ -21,34 +22,58 @@ static const char *yes(const json_t *value)
 	return json_is_true(value) ? "yes" : "no";
 }
 
-static void print_rotation(const json_t *rotation)
+static void print_noes(json_t *votes)
 {
-	const json_t *votes = json_object_get(rotation, "votes");
+	const char *node;
+	json_t *vote;
+
+	json_object_foreach(votes, node, vote) if (!json_is_true(json_object_get(vote, "yes")))
+		printf("  %s votes no: %s\n", node, ls_cli_text(vote, "reason"));
+}
+
+void ls_cli_print_rotation(const json_t *rotation)
+{
+	json_t *votes = json_object_get(rotation, "votes");
 	const json_t *participants = json_object_get(rotation, "participants");
 
 	if (json_is_null(rotation))
 		return;
-	printf("rotation to generation %lld: %s since %s, %zu of %zu voted\n\n",
+	printf("rotation to generation %lld: %s since %s, %zu of %zu voted\n",
 		(long long)json_integer_value(json_object_get(rotation, "generation")),
 		ls_cli_text(rotation, "phase"), ls_cli_text(rotation, "since"),
 		json_object_size(votes), json_array_size(participants));
+	print_noes(votes);
+	putchar('\n');
 }
 
-static void print_nodes(const json_t *nodes)
+static bool somebody_is_away(const json_t *nodes)
 {
-	static const char *const heads[] = { "NODE", "ALIVE", "GENERATION", "COMMIT", "READY" };
-	struct ls_table *table = ls_table_new(heads, LS_COUNT(heads));
+	for (size_t i = 0; i < json_array_size(nodes); i++)
+		if (!json_is_true(json_object_get(json_array_get(nodes, i), "alive")))
+			return true;
+	return false;
+}
+
+void ls_cli_print_nodes(const json_t *nodes)
+{
+	static const char *const heads[] = { "NODE", "ALIVE", "GENERATION", "COMMIT", "READY",
+		"AWAY SINCE" };
+	/* The last one only where somebody is away. */
+	struct ls_table *table =
+		ls_table_new(heads, LS_COUNT(heads) - (somebody_is_away(nodes) ? 0 : 1));
 
 	for (size_t i = 0; i < json_array_size(nodes); i++) {
 		const json_t *n = json_array_get(nodes, i);
 		char generation[32], commit[16];
 		const char *cells[] = { ls_cli_text(n, "name"), yes(json_object_get(n, "alive")),
-			generation, commit, yes(json_object_get(n, "ready")) };
+			generation, commit, yes(json_object_get(n, "ready")),
+			ls_cli_text(n, "away_since") };
 		enum ls_tint alive =
 			json_is_true(json_object_get(n, "alive")) ? LS_TINT_GOOD : LS_TINT_BAD;
 		enum ls_tint ready =
 			json_is_true(json_object_get(n, "ready")) ? LS_TINT_GOOD : LS_TINT_BAD;
-		enum ls_tint tints[] = { LS_TINT_NONE, alive, LS_TINT_NONE, LS_TINT_NONE, ready };
+		enum ls_tint tints[] = { LS_TINT_NONE, alive, LS_TINT_NONE, LS_TINT_NONE, ready,
+			LS_TINT_BAD };
 
 		(void)snprintf(generation, sizeof generation, "%lld",
 			(long long)json_integer_value(json_object_get(n, "generation")));
@@ -133,8 +158,8 @@ static void print_status(const json_t *s)
 	ls_cli_tinted(
 		stdout, healthy ? LS_TINT_GOOD : LS_TINT_BAD, healthy ? "healthy" : "not well");
 	printf("\n\n");
-	print_rotation(json_object_get(s, "rotation"));
-	print_nodes(json_object_get(s, "nodes"));
+	ls_cli_print_rotation(json_object_get(s, "rotation"));
+	ls_cli_print_nodes(json_object_get(s, "nodes"));
 	putchar('\n');
 	print_components(json_object_get(s, "components"));
 	if (next)
@@ -154,7 +179,7 @@ static int show_once(struct ls_cli *cli)
 	json_t *status = NULL;
 	int code;
 
-	if (ls_cli_look(cli, "/v1/status", offline, NULL, &status, &err) != LS_OK)
+	if (ls_cli_look(cli, "/v1/status", ls_cli_status_offline, NULL, &status, &err) != LS_OK)
 		return ls_cli_fail(cli, &err);
 	code = json_is_true(json_object_get(status, "healthy")) ? 0 : 1;
 	if (ls_cli_json(cli, status))

@@ -15,6 +15,8 @@ static const char *const kinds[] = {
 	[LS_CHANGE_ROLLBACK] = "rollback",
 	[LS_CHANGE_SEAL_ROTATE] = "seal-rotate",
 	[LS_CHANGE_SEAL_FORGET] = "seal-forget",
+	[LS_CHANGE_MIGRATE] = "migrate",
+	[LS_CHANGE_REMOVE] = "remove",
 	[LS_CHANGE_ADOPT] = "adopt",
 	[LS_CHANGE_DROP_IN] = "drop-in",
 };
@@ -222,7 +224,9 @@ enum ls_code ls_change_from_text(struct ls_bytes text, struct ls_change *out, st
 	LS_TRY(flag(json, "detach", &change.detach, err));
 	if (change.kind == LS_CHANGE_SET && change.set_count == 0)
 		return malformed(err, "sets");
-	if (change.kind == LS_CHANGE_REQUEST && ls_strv_count(change.names) != 1)
+	if ((change.kind == LS_CHANGE_REQUEST || change.kind == LS_CHANGE_MIGRATE ||
+		    change.kind == LS_CHANGE_REMOVE) &&
+		ls_strv_count(change.names) != 1)
 		return malformed(err, "names");
 	ls_change_done(out);
 	*out = change;

@@ -5,8 +5,9 @@
  * lines: {"progress": {"node", "phase", "step", "generation"}}, any number, then one {"result":
  * {…}} or
  * {"error": {"code", "message", "hint"}}. `GET /v1/status`, `/v1/certs`, `/v1/certs/NAME`,
- * `/v1/history`, `/v1/history/N`, `/v1/verify` and `POST /v1/escrow` are answered by one JSON
- * object, likewise an error with HTTP status 4xx. Contents of files travel in base64; the daemon
+ * `/v1/history`, `/v1/history/N`, `/v1/verify`, `POST /v1/escrow` and `POST /v1/etcd-member` (the
+ * object of node/etcd_member.h) are answered by one JSON object, likewise an error with HTTP status
+ * 4xx. Contents of files travel in base64; the daemon
  * opens no path that a caller names.
  */
 #ifndef LS_CONTROL_REQUEST_H
@@ -25,6 +26,9 @@ enum ls_change_kind {
 	LS_CHANGE_ROLLBACK,    /* rollback: number */
 	LS_CHANGE_SEAL_ROTATE, /* seal rotate */
 	LS_CHANGE_SEAL_FORGET, /* seal forget: number */
+	LS_CHANGE_MIGRATE,     /* store migrate: names[0] are the endpoints; sets[0], if there is
+				  one, has cert, key, and the CA as chain */
+	LS_CHANGE_REMOVE,      /* node remove: names[0]; force: compromised */
 	LS_CHANGE_ADOPT,       /* new templates; the daemon's own */
 	LS_CHANGE_DROP_IN,     /* sets; the daemon's own */
 	LS_CHANGE_KIND_COUNT

@@ -118,7 +118,7 @@ static struct ls_rotation_step move_of_vote(const struct ls_rotation_facts *f)
 		return act(LS_ACT_ABORT);
 	if (f->yes_votes == f->participants)
 		return act(LS_ACT_DECIDE);
-	if (f->now_s >= f->vote_deadline_s)
+	if (f->gone > 0 || f->now_s >= f->vote_deadline_s)
 		return act(LS_ACT_ABORT);
 	return wait_until(f->vote_deadline_s);
 }

@@ -47,6 +47,7 @@ struct ls_rotation_facts {
 	int64_t verify_deadline_s; /* verifying, reverting: closed by then, naming who is missing */
 	int participants;
 	int yes_votes, no_votes;
+	int gone; /* voting: participants whose lease ended before their vote */
 	int good_reports,
 		bad_reports;  /* bad: an endpoint that was fine before does not serve the target */
 	enum ls_done my_vote; /* NOT_YET, WELL = yes, BADLY = no */

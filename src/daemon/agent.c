@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/cluster.h"
+#include "daemon/epoch.h"
 #include "pki/key.h"
 #include "sys/file.h"
 #include "sys/helper.h"
@@ -16,9 +18,11 @@
 bool ls_agent_initialised(const struct ls_paths *paths)
 {
 	LS_CLEANUP(ls_free_str) char *record = ls_format("%s/record.json", paths->store);
+	LS_CLEANUP(ls_free_str) char *engine = ls_format("%s/etcd.json", paths->store);
 	LS_CLEANUP(ls_free_str) char *running = ls_format("%s/init-running", paths->lib);
 
-	return access(record, F_OK) == 0 && access(running, F_OK) != 0;
+	return (access(record, F_OK) == 0 || access(engine, F_OK) == 0) &&
+	       access(running, F_OK) != 0;
 }
 
 static void free_contents(struct ls_agent *a)
@@ -27,6 +31,8 @@ static void free_contents(struct ls_agent *a)
 	ls_state_done(&a->tip);
 	ls_live_free(&a->live);
 	ls_store_free(&a->store);
+	ls_engine_done(&a->engine);
+	ls_peers_done(&a->peers);
 	ls_history_free(&a->history);
 	ls_services_done(&a->services);
 	ls_free_strv(&a->faults);
@@ -65,48 +71,81 @@ enum ls_code ls_agent_not_initialised(const struct ls_paths *paths, struct ls_er
 	return LS_E_NOT_FOUND;
 }
 
+/* The file that the local store keeps it in is, with a shared store, this node's own copy: so the
+ * node opens without the engine. */
+static enum ls_code open_wrap(struct ls_agent *a, const struct ls_kek_epoch *e,
+	const struct ls_signer *wrapping, struct ls_bytes wrap, char *const *signers,
+	struct ls_err *err)
+{
+	LS_CLEANUP(ls_secret_done) struct ls_secret kek = { 0 };
+	char check[LS_SHA256_TEXT];
+
+	LS_TRY(ls_kek_unwrap(
+		wrap, wrapping->key, ls_buf_bytes(&wrapping->cert_pem), signers, &kek, err));
+	ls_kek_check_value(ls_secret_bytes(&kek), a->tip.cluster_id, e->epoch, check);
+	if (strcmp(check, e->check) != 0)
+		return LS_FAIL(err, LS_E_DAMAGED,
+			"the wrapped key of epoch %lld is not the one that the state names",
+			(long long)e->epoch);
+	ls_keyring_put(&a->keyring, e->epoch, ls_secret_bytes(&kek));
+	return LS_OK;
+}
+
+static enum ls_code open_epoch(
+	struct ls_agent *a, const struct ls_kek_epoch *e, char *const *signers, struct ls_err *err)
+{
+	LS_CLEANUP(ls_signer_done) struct ls_signer wrapping = { 0 };
+	LS_CLEANUP(ls_buf_done) struct ls_buf wrap = { 0 };
+	LS_CLEANUP(ls_store_free) struct ls_store *copies = NULL;
+	LS_CLEANUP(ls_free_str) char *name = NULL;
+
+	LS_TRY(ls_identity_load_wrapping(a->paths.identity, e->epoch, &wrapping, err));
+	if (ls_store_shared(a->store)) {
+		LS_TRY(ls_store_local_open(a->paths.store, &copies, err));
+		if (ls_store_get_wrap(copies, e->epoch, a->identity.node, &wrap, NULL) == LS_OK &&
+			open_wrap(a, e, &wrapping, ls_buf_bytes(&wrap), signers, NULL) == LS_OK)
+			return LS_OK;
+	}
+	name = ls_epoch_wrap_name(ls_store_shared(a->store), a->identity.node, e->check);
+	LS_TRY(ls_store_get_wrap(a->store, e->epoch, name, &wrap, err));
+	LS_TRY(open_wrap(a, e, &wrapping, ls_buf_bytes(&wrap), signers, err));
+	return copies && a->lock_fd >= 0 ? ls_store_put_wrap(copies, e->epoch, a->identity.node,
+						   ls_buf_bytes(&wrap), err)
+					 : LS_OK;
+}
+
 enum ls_code ls_agent_load_keyring(struct ls_agent *a, struct ls_err *err)
 {
 	const struct ls_member *self = ls_state_member(&a->tip, a->identity.node);
-	char **signers = NULL;
+	LS_CLEANUP(ls_free_strv) char **signers = NULL;
 
 	for (size_t i = 0; i < a->tip.member_count; i++)
 		ls_strv_add(&signers, ls_buf_text(&a->tip.members[i].signing_cert_pem));
 	for (size_t i = 0; self && i < a->tip.kek_epoch_count; i++) {
 		const struct ls_kek_epoch *e = &a->tip.kek_epochs[i];
-		LS_CLEANUP(ls_signer_done) struct ls_signer wrapping = { 0 };
-		LS_CLEANUP(ls_buf_done) struct ls_buf wrap = { 0 };
-		LS_CLEANUP(ls_secret_done) struct ls_secret kek = { 0 };
-		char check[LS_SHA256_TEXT];
-		enum ls_code code;
 
-		if (ls_keyring_get(&a->keyring, e->epoch))
-			continue;
-		code = ls_identity_load_wrapping(a->paths.identity, e->epoch, &wrapping, err);
-		if (code == LS_OK)
-			code = ls_store_get_wrap(a->store, e->epoch, a->identity.node, &wrap, err);
-		if (code == LS_OK)
-			code = ls_kek_unwrap(ls_buf_bytes(&wrap), wrapping.key,
-				ls_buf_bytes(&wrapping.cert_pem), signers, &kek, err);
-		if (code == LS_OK) {
-			ls_kek_check_value(
-				ls_secret_bytes(&kek), a->tip.cluster_id, e->epoch, check);
-			if (strcmp(check, e->check) != 0)
-				code = LS_FAIL(err, LS_E_DAMAGED,
-					"the wrapped key of epoch %lld is not the one that the "
-					"state names",
-					(long long)e->epoch);
-		}
 		/* An old epoch may have been forgotten by a crash in between; the present one must
 		 * be there. */
-		if (code != LS_OK && e->epoch == a->tip.kek_epoch) {
-			ls_free_strv(&signers);
-			return LS_WRAP(err, "open the key of epoch %lld", (long long)e->epoch);
-		}
-		if (code == LS_OK)
-			ls_keyring_put(&a->keyring, e->epoch, ls_secret_bytes(&kek));
+		if (!ls_keyring_get(&a->keyring, e->epoch) &&
+			open_epoch(a, e, signers, err) != LS_OK && e->epoch == a->tip.kek_epoch)
+			return LS_WRAP(err, "open the key of epoch %lld", (long long)e->epoch),
+			       err ? err->code : LS_E_FAILED;
 	}
-	ls_free_strv(&signers);
+	return LS_OK;
+}
+
+enum ls_code ls_agent_ca(struct ls_agent *a, struct ls_signer *out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_secret_done) struct ls_secret pem = { 0 };
+	LS_CLEANUP(ls_signer_done) struct ls_signer ca = { 0 };
+
+	LS_TRY(ls_unseal(ls_buf_bytes(&a->tip.ca_key_cms), &a->keyring, &pem, err));
+	LS_TRY(ls_key_from_pem("the cluster CA's key", ls_secret_bytes(&pem),
+		(struct ls_bytes){ 0 }, &ca.key, err));
+	ls_buf_copy(&ca.cert_pem, &a->tip.ca_pem);
+	ls_signer_done(out);
+	*out = ca;
+	ca = (struct ls_signer){ 0 };
 	return LS_OK;
 }
 
@@ -127,9 +166,13 @@ enum ls_code ls_agent_refresh(struct ls_agent *a, struct ls_err *err)
 	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
 	LS_CLEANUP(ls_state_done) struct ls_state state = { 0 };
 	struct ls_commit_id tip;
+	enum ls_code code = ls_agent_read(a, &view, err);
 
-	LS_TRY(ls_store_read(a->store, &view, err));
-	memcpy(tip.hex, view.tip.commit, sizeof tip.hex);
+	/* Without the engine a node knows what it has. */
+	if (code == LS_OK)
+		memcpy(tip.hex, view.tip.commit, sizeof tip.hex);
+	else if (!ls_store_shared(a->store) || ls_history_head(a->history, &tip, NULL) != LS_OK)
+		return code;
 	if (!tip.hex[0])
 		return LS_OK;
 	if (ls_commit_equal(&tip, &a->tip_commit))
@@ -225,6 +268,23 @@ bool ls_agent_record_is_older(
 	return true;
 }
 
+/* While it migrates the local store stays what this node goes by. */
+enum ls_code ls_agent_open_store(struct ls_agent *a, struct ls_err *err)
+{
+	struct ls_etcd_settings settings = { 0 };
+	struct ls_store_trust trust;
+
+	LS_TRY(ls_engine_load(&a->paths, &a->engine, err));
+	ls_store_free(&a->store);
+	if (!a->engine.endpoints || a->engine.migrating)
+		return ls_store_local_open(a->paths.store, &a->store, err);
+	ls_cluster_trust(a, &trust);
+	ls_engine_settings(&a->paths, &a->engine, &settings);
+	ls_store_etcd_open(&settings, a->identity.cluster_id, a->identity.node, &trust, &a->store);
+	ls_etcd_settings_done(&settings);
+	return LS_OK;
+}
+
 static enum ls_code open_parts(struct ls_agent *a, bool writer, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_str) char *lock = ls_format("%s/lock", a->paths.lib);
@@ -236,10 +296,10 @@ static enum ls_code open_parts(struct ls_agent *a, bool writer, struct ls_err *e
 		}
 	}
 	LS_TRY(ls_identity_load(a->paths.identity, &a->identity, err));
-	LS_TRY(ls_store_local_open(a->paths.store, &a->store, err));
 	LS_TRY(ls_history_open(a->paths.history, &a->history, err));
 	if (writer)
 		LS_TRY(ls_history_clean(a->history, err));
+	LS_TRY(ls_agent_open_store(a, err));
 	LS_TRY(ls_live_open(a->paths.certs, &a->live, err));
 	LS_TRY(ls_agent_refresh(a, err));
 	LS_TRY(ls_config_load(a->paths.config, &a->config, err));

@@ -14,22 +14,33 @@
 #include "daemon/config.h"
 #include "history/history.h"
 #include "intake/candidate.h"
+#include "node/engine.h"
 #include "node/identity.h"
 #include "node/live.h"
 #include "node/service.h"
 #include "store/store.h"
+
+/* A member that was not here when this node last looked. */
+struct ls_away {
+	char node[LS_NAME_MAX + 1];
+	int64_t since_ms; /* monotonic; counted from when the store could be read */
+	int64_t since_s;
+};
 
 /* What the main thread heals by. The worker changes the live link and the plan together, under the
  * mutex; healing holds it too, so it never works by an old plan. */
 struct ls_live_guard {
 	pthread_mutex_t mutex;
 	struct ls_live_plan *plan; /* owned; NULL before the first */
+	struct ls_away *away;      /* members that the writer saw to be away; owned */
+	size_t away_count;
 };
 
 /* How far this node is on the way to one target; forgotten on restart, since every step can be
  * repeated. */
 struct ls_progress {
 	char commit[41]; /* the target */
+	char before_commit[41];
 	enum ls_done fetched, probed, staged, validated, reloaded, checked;
 	struct ls_state state;  /* of the target */
 	struct ls_state before; /* that it follows; valid if has_before */
@@ -41,6 +52,27 @@ struct ls_progress {
 	char *reason; /* of a no vote, a bad report, or of being stuck */
 };
 
+/* Of a node with a shared store (cluster.h). */
+struct ls_peers {
+	struct ls_state trusted; /* whose members are believed: of the latest generation that this
+				    node knows to be decided, which it has in its history */
+	struct ls_commit_id trusted_commit;
+	int64_t trusted_generation;
+	bool ahead; /* trusted is ahead of main */
+	struct ls_away *away;
+	size_t away_count;
+	/* as the store was when it was read last */
+	struct ls_tip tip;
+	bool idle;       /* no rotation ran */
+	bool here;       /* this node's presence was there */
+	char *announced; /* what this node's presence says */
+	int64_t offered; /* the epoch for which this node's offer is known to be there */
+	bool removed;    /* this node is no member any more */
+	int64_t restored_from, restored_to; /* the engine was behind, and was put forward; to be
+					       told and set to 0 by who tells it */
+	struct ls_err unreachable; /* why the store could not be read; code LS_OK: it could */
+};
+
 struct ls_agent {
 	struct ls_paths paths;
 	struct ls_config config;
@@ -50,7 +82,9 @@ struct ls_agent {
 	char **faults; /* templates that could not be read when it was opened: then nothing that
 			  needs them is done. NULL: none */
 	struct ls_history *history;
+	struct ls_engine engine; /* where the store is */
 	struct ls_store *store;
+	struct ls_peers peers;
 	struct ls_live *live;
 	int lock_fd;         /* -1: a reading agent */
 	struct ls_state tip; /* the state of tip_commit */
@@ -61,6 +95,7 @@ struct ls_agent {
 	int64_t tidy_again_at_s;     /* something was left because it is too young */
 	bool own_fault; /* the latest attempt ended because of this machine (a full disk …), not
 			   of the candidate */
+	int64_t leaves_again_ms; /* monotonic: when leaves.h looks at them again */
 	enum ls_code (*generate)(
 		const struct ls_key_spec *spec, struct evp_pkey_st **out, struct ls_err *err);
 	void (*on_progress)(void *arg, const char *phase, const char *step, int64_t generation);
@@ -91,6 +126,9 @@ LS_CHECK enum ls_code ls_agent_refresh(struct ls_agent *agent, struct ls_err *er
 LS_CHECK enum ls_code ls_agent_reload_config(struct ls_agent *agent, struct ls_err *err);
 /* The keys that this node can open: wraps of the store, opened with the identity. */
 LS_CHECK enum ls_code ls_agent_load_keyring(struct ls_agent *agent, struct ls_err *err);
+/* The cluster CA with its key; the caller gives it back soon. */
+LS_CHECK enum ls_code ls_agent_ca(
+	struct ls_agent *agent, struct ls_signer *out, struct ls_err *err);
 void ls_agent_context(struct ls_agent *agent, struct ls_candidate_context *out);
 
 /* Who asked for a change. */
@@ -111,6 +149,16 @@ LS_CHECK enum ls_code ls_agent_change(struct ls_agent *agent, struct ls_candidat
  * to look again (INT64_MAX: not by time). */
 LS_CHECK enum ls_code ls_agent_reconcile(
 	struct ls_agent *agent, int64_t *out_wait_s, struct ls_err *err);
+
+/* The record, whoever moved it: what members of later generations wrote is judged by them, after
+ * those generations were fetched and judged. */
+LS_CHECK enum ls_code ls_agent_read(
+	struct ls_agent *agent, struct ls_store_view *out, struct ls_err *err);
+/* Opens the store that engine names in place of the one that is open. */
+LS_CHECK enum ls_code ls_agent_open_store(struct ls_agent *agent, struct ls_err *err);
+
+/* How the reason of an attempt begins that ended because a participant went away. */
+#define LS_WENT_AWAY "a node went away before it voted: "
 
 /* The parts of driver.c that steps.c does. */
 void ls_progress_done(struct ls_progress *progress);

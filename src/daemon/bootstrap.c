@@ -17,10 +17,15 @@
 #define NAMES_MAX 100000
 #define CLUSTER_ID_BYTES 16
 
-static void default_node_name(char out[LS_NAME_MAX + 1])
+void ls_bootstrap_node_name(const char *wish, char out[LS_NAME_MAX + 1])
 {
 	char host[256] = "";
 	size_t n = 0;
+
+	if (wish) {
+		(void)snprintf(out, LS_NAME_MAX + 1, "%s", wish);
+		return;
+	}
 
 	(void)gethostname(host, sizeof host - 1); /* none: "node" */
 	for (; host[n] && host[n] != '.' && n < LS_NAME_MAX; n++)
@@ -250,10 +255,7 @@ enum ls_code ls_bootstrap(const struct ls_paths *paths, const struct ls_bootstra
 	a->tidy_again_at_s = INT64_MAX;
 	a->generate = ls_key_generate;
 	ls_paths_init(&a->paths, paths->root, paths->config);
-	if (wish->node)
-		(void)snprintf(a->identity.node, sizeof a->identity.node, "%s", wish->node);
-	else
-		default_node_name(a->identity.node);
+	ls_bootstrap_node_name(wish->node, a->identity.node);
 	*out_done_before = ls_agent_initialised(paths);
 	if (*out_done_before) {
 		LS_CLEANUP(ls_agent_free) struct ls_agent *present = NULL;
@@ -291,4 +293,25 @@ enum ls_code ls_bootstrap(const struct ls_paths *paths, const struct ls_bootstra
 	LS_TRY(ls_dir_open(paths->certs, &certs_fd, err));
 	LS_TRY(refuse_foreign(certs_fd, &a->services, err));
 	return make_first(a, wish, fqdn, &policy, lib_fd, certs_fd, out_generation, err);
+}
+
+enum ls_code ls_bootstrap_prepare(
+	const struct ls_paths *paths, int *out_lock_fd, struct ls_err *err)
+{
+	LS_CLEANUP(ls_services_done) struct ls_services services = { 0 };
+	LS_CLEANUP(ls_free_str) char *lock = ls_format("%s/lock", paths->lib);
+	LS_CLEANUP(ls_fd_close) int certs_fd = -1;
+	LS_CLEANUP(ls_fd_close) int lock_fd = -1;
+
+	LS_TRY(ls_services_load(paths, "localhost", &services, err));
+	LS_TRY(make_dirs(paths, err));
+	if (ls_file_lock(lock, false, &lock_fd, err) != LS_OK) {
+		LS_WRAP(err, "another lockstep process works on this node");
+		return err ? err->code : LS_E_CONFLICT;
+	}
+	LS_TRY(ls_dir_open(paths->certs, &certs_fd, err));
+	LS_TRY(refuse_foreign(certs_fd, &services, err));
+	*out_lock_fd = lock_fd;
+	lock_fd = -1;
+	return LS_OK;
 }

@@ -22,4 +22,11 @@ struct ls_bootstrap {
 LS_CHECK enum ls_code ls_bootstrap(const struct ls_paths *paths, const struct ls_bootstrap *wish,
 	bool *out_done_before, int64_t *out_generation, struct ls_err *err);
 
+/* Parts of it that joining shares. The name: what is wished for, else after the host; the
+ * directories, the node's lock (*out_lock_fd is the caller's), and no foreign file under a live
+ * name. */
+void ls_bootstrap_node_name(const char *wish, char out[LS_NAME_MAX + 1]);
+LS_CHECK enum ls_code ls_bootstrap_prepare(
+	const struct ls_paths *paths, int *out_lock_fd, struct ls_err *err);
+
 #endif

@@ -307,6 +307,7 @@ static void intake_done(void *arg)
 	if (job->judged) /* only then is there something to tidy */
 		ls_source_arm(d->reconcile_timer, 0);
 	job_free(job);
+	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
 }
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/epoch.h"
+#include "daemon/migrate.h"
 #include "pki/key.h"
 #include "pki/seal.h"
 
@@ -74,29 +76,38 @@ static enum ls_code make_rollback(struct ls_agent *a, const struct ls_candidate_
 	return ls_candidate_rollback(context, &earlier, &about, out, err);
 }
 
-/* A new epoch comes with new wrapping keys. What is written here is removed again (steps.c, tidy)
- * if the epoch is never decided. */
+/* What is prepared for an epoch that is never decided is removed again (steps.c, tidy). */
 static enum ls_code make_seal_rotate(struct ls_agent *a, const struct ls_candidate_context *context,
 	struct ls_candidate *out, struct ls_err *err)
 {
-	LS_CLEANUP(ls_secret_done) struct ls_secret kek = { 0 }, ca_pem = { 0 };
-	LS_CLEANUP(ls_signer_done) struct ls_signer ca = { 0 }, wrapping = { 0 };
-	LS_CLEANUP(ls_buf_done) struct ls_buf wrap = { 0 };
-	int64_t epoch = a->tip.kek_epoch + 1;
+	LS_CLEANUP(ls_epoch_done) struct ls_epoch epoch = { 0 };
 
-	LS_TRY(ls_unseal(ls_buf_bytes(&a->tip.ca_key_cms), &a->keyring, &ca_pem, err));
-	LS_TRY(ls_key_from_pem("the cluster CA's key", ls_secret_bytes(&ca_pem),
-		(struct ls_bytes){ 0 }, &ca.key, err));
-	ls_buf_copy(&ca.cert_pem, &a->tip.ca_pem);
-	LS_TRY(ls_authority_certify(&ca, a->tip.cluster, a->identity.node, LS_NODE_CERT_WRAPPING,
-		context->now_s, &wrapping, err));
-	ls_kek_generate(&kek);
-	LS_TRY(ls_identity_save_wrapping(a->paths.identity, epoch, &wrapping, err));
-	LS_TRY(ls_kek_wrap(ls_secret_bytes(&kek), ls_buf_bytes(&wrapping.cert_pem),
-		&a->identity.signer, &wrap, err));
-	LS_TRY(ls_store_put_wrap(a->store, epoch, a->identity.node, ls_buf_bytes(&wrap), err));
-	return ls_candidate_seal_rotate(
-		context, ls_secret_bytes(&kek), ls_buf_bytes(&wrapping.cert_pem), out, err);
+	LS_TRY(ls_epoch_prepare(a, NULL, &epoch, err));
+	return ls_candidate_seal_rotate(context, &epoch.wish, out, err);
+}
+
+static enum ls_code make_remove(struct ls_agent *a, const struct ls_candidate_context *context,
+	const char *node, bool compromised, struct ls_candidate *out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_epoch_done) struct ls_epoch epoch = { 0 };
+	LS_CLEANUP(ls_signer_done) struct ls_signer ca = { 0 };
+
+	if (!ls_store_shared(a->store)) {
+		LS_FAIL(err, LS_E_REFUSED, "this is the only node");
+		return LS_E_REFUSED;
+	}
+	if (!ls_state_member(&a->tip, node) && compromised &&
+		ls_ca_first_bytes(ls_buf_bytes(&a->tip.ca_pem)) < a->tip.ca_pem.len)
+		return ls_candidate_drop_ca(context, out, err);
+	if (!ls_state_member(&a->tip, node)) {
+		LS_FAIL(err, LS_E_REFUSED, "there is no node '%s'", node);
+		LS_HINT(err, "lockstep node list shows them");
+		return LS_E_REFUSED;
+	}
+	if (compromised)
+		LS_TRY(ls_authority_create(a->tip.cluster, context->now_s, &ca, err));
+	LS_TRY(ls_epoch_prepare(a, node, &epoch, err));
+	return ls_candidate_remove(context, node, &epoch.wish, compromised ? &ca : NULL, out, err);
 }
 
 static enum ls_code make_candidate(struct ls_agent *a, const struct ls_candidate_context *context,
@@ -124,6 +135,9 @@ static enum ls_code make_candidate(struct ls_agent *a, const struct ls_candidate
 		return ls_candidate_seal_forget(context, change->number, out, err);
 	case LS_CHANGE_ADOPT:
 		return ls_candidate_adopt(context, out, err);
+	case LS_CHANGE_REMOVE:
+		return make_remove(a, context, change->names[0], change->force, out, err);
+	case LS_CHANGE_MIGRATE:
 	case LS_CHANGE_KIND_COUNT:
 		break;
 	}
@@ -146,6 +160,32 @@ static json_t *answer(struct ls_agent *a, const struct ls_change *change,
 	return json;
 }
 
+/* No change of the state: only where it is agreed upon. */
+static enum ls_code migrate(
+	struct ls_agent *a, const struct ls_change *change, json_t **out, struct ls_err *err)
+{
+	const struct ls_change_set *own = change->set_count ? &change->sets[0] : NULL;
+	struct ls_migrate wish = { .endpoints = change->names[0] };
+	bool unchanged = false;
+	int64_t wait_s;
+
+	if (own)
+		wish = (struct ls_migrate){
+			.endpoints = change->names[0],
+			.ca_pem = ls_secret_bytes(&own->chain.bytes),
+			.cert_pem = ls_secret_bytes(&own->cert.bytes),
+			.key_pem = ls_secret_bytes(&own->key.bytes),
+		};
+	/* A node that was shared before may need this because its engine is empty. */
+	if (!ls_store_shared(a->store))
+		LS_TRY(ls_agent_reconcile(a, &wait_s, err));
+	LS_TRY(ls_migrate(a, &wish, &unchanged, err));
+	LS_TRY(ls_agent_reconcile(a, &wait_s, err));
+	*out = json_pack("{s:s, s:b, s:I}", "store", "etcd", "unchanged", (int)unchanged,
+		"generation", (json_int_t)a->peers.tip.generation);
+	return LS_OK;
+}
+
 enum ls_code ls_command_change(struct ls_agent *a, const struct ls_change *change,
 	const struct ls_author *author, json_t **out, struct ls_err *err)
 {
@@ -154,12 +194,15 @@ enum ls_code ls_command_change(struct ls_agent *a, const struct ls_change *chang
 	int64_t generation = 0, wait_s;
 	enum ls_code code;
 
+	if (change->kind == LS_CHANGE_MIGRATE)
+		return migrate(a, change, out, err);
 	LS_TRY(ls_agent_reconcile(a, &wait_s, err));
 	ls_agent_context(a, &context);
 	code = make_candidate(a, &context, change, &candidate, err);
 	if (code == LS_OK && !change->dry_run)
 		code = ls_agent_change(a, &candidate, author, &generation, err);
-	if (change->kind == LS_CHANGE_SEAL_ROTATE && code != LS_OK)
+	if ((change->kind == LS_CHANGE_SEAL_ROTATE || change->kind == LS_CHANGE_REMOVE) &&
+		code != LS_OK)
 		a->tidied = false; /* what was prepared for the epoch goes */
 	if (code != LS_OK)
 		return code;

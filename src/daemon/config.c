@@ -41,6 +41,7 @@ static void defaults(struct ls_config *config)
 		.patience_s = 20,
 		.rejected_keep_days = 30,
 		.reconcile_s = 30,
+		.lease_ttl_s = 10,
 		.gateway_listen = GATEWAY_LISTEN,
 	};
 	ls_settings_defaults(&config->settings);
@@ -173,8 +174,6 @@ enum ls_code ls_config_parse(
 	LS_CLEANUP(ls_conf_free) struct ls_conf *conf = NULL;
 	const struct ls_conf_node *root;
 	struct ls_config c;
-	int64_t lease_s =
-		10; /* of nodes in a cluster; checked here so that one file fits every node */
 
 	defaults(&c);
 	LS_TRY(ls_conf_parse(origin, text, &conf, err));
@@ -186,7 +185,7 @@ enum ls_code ls_config_parse(
 	LS_TRY(read_rotation(root, &c.settings, err));
 	LS_TRY(read_gateway(root, &c, err));
 	LS_TRY(ls_conf_int(root, "reconcile_s", 1, 86400, &c.reconcile_s, err));
-	LS_TRY(ls_conf_int(root, "lease_ttl_s", 2, 600, &lease_s, err));
+	LS_TRY(ls_conf_int(root, "lease_ttl_s", 2, 600, &c.lease_ttl_s, err));
 	default_address(&c);
 	*out = c;
 	return LS_OK;

@@ -15,6 +15,8 @@ struct ls_config {
 	int64_t patience_s;
 	int64_t rejected_keep_days;
 	int64_t reconcile_s;
+	int64_t lease_ttl_s; /* in a cluster: so long after its last sign of life a node counts as
+				here */
 	char gateway_listen[LS_LISTEN_TEXT_SIZE]; /* "0.0.0.0:7443" */
 	/* By which others reach the gateway: "n1.example.com:7443". "" when it is not given and
 	 * cannot be known: port 0, or this machine has no usable name. */

@@ -7,12 +7,15 @@
 #include "daemon/command.h"
 #include "daemon/daemon.h"
 #include "daemon/doctor.h"
+#include "daemon/joining.h"
+#include "daemon/metrics.h"
 #include "daemon/view.h"
 #include "sys/file.h"
 #include "sys/helper.h"
 #include "sys/sandbox.h"
 
 #define JSON_TYPE "application/json"
+#define METRICS_TYPE "text/plain; version=0.0.4"
 #define ASK_MS 10000
 #define LINES_TYPE "application/x-ndjson"
 /* Who may only look sends none. */
@@ -68,7 +71,7 @@ size_t ls_daemon_body_of(void *arg, const struct ls_peer *peer)
 								: STRANGER_BODY_BYTES;
 }
 
-static void reply_json(struct ls_request *req, int status, json_t *json)
+void ls_daemon_reply(struct ls_request *req, int status, json_t *json)
 {
 	char *text = json_dumps(json, JSON_COMPACT);
 
@@ -83,14 +86,14 @@ static void forbid(struct ls_request *req)
 
 	LS_FAIL(&err, LS_E_REFUSED, "this user may not do that");
 	LS_HINT(&err, "root and the group lockstep may; lockstep-ro may see the status");
-	reply_json(req, 403, ls_error_to_json(&err));
+	ls_daemon_reply(req, 403, ls_error_to_json(&err));
 }
 
-static void reply_error(struct ls_request *req, const struct ls_err *err)
+void ls_daemon_reply_error(struct ls_request *req, const struct ls_err *err)
 {
 	int status = err->code == LS_E_CONFLICT ? 409 : err->code == LS_E_USAGE ? 400 : 422;
 
-	reply_json(req, status, ls_error_to_json(err));
+	ls_daemon_reply(req, status, ls_error_to_json(err));
 }
 
 static void refuse(struct ls_request *req, enum ls_code code, const char *what, const char *hint)
@@ -100,7 +103,7 @@ static void refuse(struct ls_request *req, enum ls_code code, const char *what, 
 	LS_FAIL(&err, code, "%s", what);
 	if (hint)
 		LS_HINT(&err, "%s", hint);
-	reply_error(req, &err);
+	ls_daemon_reply_error(req, &err);
 }
 
 /* Changes. */
@@ -201,6 +204,12 @@ static void change_work(void *arg)
 	job->code = ls_command_change(a, &job->change, &job->author, &job->answer, &job->err);
 	a->on_progress = NULL;
 	atomic_store(&job->d->rotating, false);
+	if (job->change.kind == LS_CHANGE_MIGRATE && job->code == LS_OK) {
+		ls_store_set_lease(
+			a->store, a->config.lease_ttl_s, ls_daemon_worker_lives, job->d->writer);
+		atomic_store(&job->d->reader_stale, true);
+	}
+	ls_daemon_note_store(job->d);
 }
 
 static void on_rotation(void *arg, const char *phase, const char *step, int64_t generation)
@@ -275,6 +284,7 @@ static void change_done(void *arg)
 		ls_request_stream_end(job->req);
 	}
 	change_free(job);
+	ls_daemon_follow_store(d);
 	ls_source_arm(d->reconcile_timer, 0); /* tidies; the caller need not wait for that */
 	ls_daemon_look(d);
 }
@@ -289,7 +299,7 @@ static void post_change(struct ls_daemon *d, struct ls_request *req)
 
 	ls_request_forget_body(req);
 	if (code != LS_OK) {
-		reply_error(req, &err);
+		ls_daemon_reply_error(req, &err);
 		return;
 	}
 	if (d->change_queued || atomic_load(&d->rotating)) {
@@ -305,6 +315,8 @@ static void post_change(struct ls_daemon *d, struct ls_request *req)
 	change = (struct ls_change){ 0 };
 	ls_author_of(ls_request_peer(req)->uid, d->agent->identity.node, &job->author);
 	d->change_queued = true;
+	if (job->change.kind == LS_CHANGE_MIGRATE)
+		ls_daemon_leave_store(d);
 	ls_request_stream_start(req, LINES_TYPE);
 	ls_worker_post(d->writer, change_work, change_done, change_drop, job);
 }
@@ -319,7 +331,12 @@ enum look {
 	LOOK_GENERATION,
 	LOOK_VERIFY,
 	LOOK_DOCTOR,
-	LOOK_ESCROW
+	LOOK_ESCROW,
+	LOOK_CLUSTER,
+	LOOK_JOIN_HISTORY,
+	LOOK_ROTATION,
+	LOOK_ABORT,
+	LOOK_METRICS
 };
 
 struct look_job {
@@ -331,6 +348,7 @@ struct look_job {
 	struct ls_buf body;
 	char **problems;
 	json_t *answer;
+	struct ls_buf text; /* instead of it: metrics */
 	struct ls_err err;
 	enum ls_code code;
 };
@@ -356,6 +374,44 @@ static enum ls_code look_doctor(
 	return code;
 }
 
+static enum ls_code look_join_history(struct look_job *job, struct ls_agent *a)
+{
+	json_t *request =
+		json_loadb(job->body.data ?: "", job->body.len, JSON_REJECT_DUPLICATES, NULL);
+	enum ls_code code = ls_joining_history(a, request, &job->answer, &job->err);
+
+	json_decref(request);
+	return code;
+}
+
+/* From the heap. */
+static struct ls_away *copy_away(struct ls_daemon *d, size_t *out_count)
+{
+	struct ls_away *copy;
+
+	(void)pthread_mutex_lock(&d->guard.mutex);
+	copy = ls_alloc(d->guard.away_count + 1, sizeof *copy);
+	if (d->guard.away_count)
+		memcpy(copy, d->guard.away, d->guard.away_count * sizeof *copy);
+	*out_count = d->guard.away_count;
+	(void)pthread_mutex_unlock(&d->guard.mutex);
+	return copy;
+}
+
+static enum ls_code look_status(
+	struct look_job *job, struct ls_agent *a, struct ls_view_about *about, json_t **out)
+{
+	struct ls_away *away = copy_away(job->d, &about->away_count);
+	enum ls_code code;
+
+	about->away = away;
+	code = ls_view_status(a, about, out, &job->err);
+	about->away = NULL;
+	about->away_count = 0;
+	free(away);
+	return code;
+}
+
 static void look_work(void *arg)
 {
 	struct look_job *job = arg;
@@ -363,12 +419,14 @@ static void look_work(void *arg)
 	struct ls_agent *a = d->reader_agent;
 	struct ls_view_about about = { .daemon_alive = true, .problems = job->problems };
 
-	if (atomic_exchange(&d->reader_stale, false))
+	if (atomic_exchange(&d->reader_stale, false)) {
 		LS_IGNORE(ls_agent_reload_config(
 			a, NULL)); /* the writer's reload has said what is wrong */
+		LS_IGNORE(ls_agent_open_store(a, NULL)); /* likewise */
+	}
 	switch (job->look) {
 	case LOOK_STATUS:
-		job->code = ls_view_status(a, &about, &job->answer, &job->err);
+		job->code = look_status(job, a, &about, &job->answer);
 		break;
 	case LOOK_CERTS:
 	case LOOK_CERT:
@@ -393,6 +451,22 @@ static void look_work(void *arg)
 				a, ls_buf_bytes(&job->body), &job->answer, &job->err);
 		ls_keyring_done(&a->keyring); /* the reader holds keys no longer than it must */
 		break;
+	case LOOK_CLUSTER:
+		job->code = ls_joining_cluster(a, &job->answer, &job->err);
+		break;
+	case LOOK_JOIN_HISTORY:
+		job->code = look_join_history(job, a);
+		ls_keyring_done(&a->keyring);
+		break;
+	case LOOK_ROTATION:
+		job->code = ls_view_rotation(a, &job->answer, &job->err);
+		break;
+	case LOOK_ABORT:
+		job->code = ls_rotation_stop(a, &job->answer, &job->err);
+		break;
+	case LOOK_METRICS:
+		job->code = ls_metrics(a, &job->text, &job->err);
+		break;
 	}
 }
 
@@ -401,6 +475,7 @@ static void look_free(struct look_job *job)
 	json_decref(job->answer);
 	ls_free_strv(&job->problems);
 	ls_buf_done(&job->body);
+	ls_buf_done(&job->text);
 	free(job->name);
 	free(job);
 }
@@ -409,10 +484,12 @@ static void look_done(void *arg)
 {
 	struct look_job *job = arg;
 
-	if (job->code == LS_OK)
-		reply_json(job->req, 200, LS_TAKE(job->answer));
+	if (job->code == LS_OK && job->look == LOOK_METRICS)
+		ls_request_reply(job->req, 200, METRICS_TYPE, ls_buf_bytes(&job->text));
+	else if (job->code == LS_OK)
+		ls_daemon_reply(job->req, 200, LS_TAKE(job->answer));
 	else
-		reply_error(job->req, &job->err);
+		ls_daemon_reply_error(job->req, &job->err);
 	look_free(job);
 }
 
@@ -430,6 +507,8 @@ static char **problems_of(struct ls_daemon *d)
 
 	if (d->stuck)
 		ls_strv_add(&problems, d->stuck);
+	if (d->leaf_fault)
+		ls_strv_add(&problems, d->leaf_fault);
 	if (d->intake_fault)
 		ls_strv_add(&problems, d->intake_fault);
 	if (d->intake_waits)
@@ -457,7 +536,7 @@ static void post_look(struct ls_daemon *d, struct ls_request *req, enum look loo
 	job->number = number;
 	if (look == LOOK_STATUS || look == LOOK_DOCTOR)
 		job->problems = problems_of(d);
-	if (look == LOOK_ESCROW)
+	if (look == LOOK_ESCROW || look == LOOK_JOIN_HISTORY)
 		ls_buf_add_bytes(&job->body, ls_request_body(req));
 	ls_worker_post(d->reader, look_work, look_done, look_drop, job);
 }
@@ -475,6 +554,12 @@ static void route_get(struct ls_daemon *d, struct ls_request *req, const char *p
 		post_look(d, req, LOOK_CERT, path + strlen("/v1/certs/"), 0);
 	else if (strcmp(path, "/v1/doctor") == 0)
 		post_look(d, req, LOOK_DOCTOR, NULL, 0);
+	else if (strcmp(path, "/v1/cluster") == 0)
+		post_look(d, req, LOOK_CLUSTER, NULL, 0);
+	else if (strcmp(path, "/v1/metrics") == 0)
+		post_look(d, req, LOOK_METRICS, NULL, 0);
+	else if (strcmp(path, "/v1/rotation") == 0)
+		post_look(d, req, LOOK_ROTATION, NULL, 0);
 	else if (strcmp(path, "/v1/verify") == 0)
 		post_look(d, req, LOOK_VERIFY, NULL, 0);
 	else if (strcmp(path, "/v1/history") == 0 &&
@@ -502,6 +587,12 @@ void ls_daemon_request(void *arg, struct ls_request *req)
 		post_change(d, req);
 	else if (strcmp(path, "/v1/escrow") == 0)
 		post_look(d, req, LOOK_ESCROW, NULL, 0);
-	else
+	else if (strcmp(path, "/v1/join/history") == 0)
+		post_look(d, req, LOOK_JOIN_HISTORY, NULL, 0);
+	else if (strcmp(path, "/v1/rotation/abort") == 0)
+		post_look(d, req, LOOK_ABORT, NULL, 0);
+	else if (strcmp(path, "/v1/etcd-member") == 0)
+		ls_daemon_etcd_member(d, req);
+	else if (!ls_daemon_cluster_request(d, req, path))
 		refuse(req, LS_E_USAGE, "no such resource", NULL);
 }

@@ -34,6 +34,8 @@ enum ls_event {
 	LS_EVENT_WATCH,
 	LS_EVENT_WARNING, /* of a change that is in force */
 	LS_EVENT_SANDBOX,
+	LS_EVENT_LEAF,   /* of the cluster's own TLS files: issued, or not */
+	LS_EVENT_ENGINE, /* the shared store lost something, and was mended */
 	LS_EVENT_COUNT
 };
 /* Of an event that others cause: how much of it was written lately, and what was not. */
@@ -64,7 +66,9 @@ struct ls_daemon {
 	struct ls_dropin *dropin;
 	struct ls_watch *watch;
 	struct ls_source *watch_source, *helper_source;
-	int watch_fd; /* that watch_source is for */
+	int watch_fd;                   /* that watch_source is for */
+	struct ls_source *store_source; /* NULL while a job looks at the store anyway */
+	_Atomic int store_fd;           /* of the agent's store; -1: it cannot tell */
 	struct ls_source *reconcile_timer, *intake_timer, *watchdog_timer, *retry_timer;
 	char watched_dir[LS_LIVE_DIR_SIZE];
 	int64_t reconcile_ms;
@@ -78,6 +82,7 @@ struct ls_daemon {
 	bool change_queued;         /* a change waits for the writer, or runs in it */
 	bool intake_busy;           /* a drop-in is with the writer */
 	char *stuck;                /* why the last reconciliation failed; NULL */
+	char *leaf_fault;           /* why a leaf of the cluster CA could not be issued; NULL */
 	char *intake_fault;         /* why incoming/ cannot be looked at; NULL */
 	int64_t scan_not_before_ms; /* of incoming/ */
 	int64_t strays_since_ms;    /* when counting them began */
@@ -115,6 +120,14 @@ void ls_log_change_done(struct ls_log_change *change);
 void ls_daemon_open(struct ls_daemon *d);
 void ls_daemon_reload(struct ls_daemon *d);
 void ls_daemon_reconcile(struct ls_daemon *d);
+/* The writer's jobs end with the first in its thread and the second in the loop's; the last before
+ * a job that may open another store. */
+void ls_daemon_note_store(struct ls_daemon *d);
+void ls_daemon_follow_store(struct ls_daemon *d);
+void ls_daemon_leave_store(struct ls_daemon *d);
+/* Any thread: whether a worker (the argument) makes progress, so that its node may be counted on.
+ */
+bool ls_daemon_worker_lives(void *worker);
 
 /* heal.c */
 void ls_daemon_listen(struct ls_daemon *
@@ -133,6 +146,22 @@ void ls_daemon_collect(struct ls_daemon *d);
 
 /* control.c */
 void ls_daemon_request(void *arg, struct ls_request *req);
+void ls_daemon_reply(struct ls_request *req, int status, json_t *json); /* takes the reference */
+void ls_daemon_reply_error(struct ls_request *req, const struct ls_err *err);
+/* control_cluster.c: false: it is not about the cluster. */
+bool ls_daemon_cluster_request(struct ls_daemon *d, struct ls_request *req, const char *path);
+/* leaf.c: a look at the cluster's own TLS files (leaves.h), by the writer; and what the main thread
+ * says of it. */
+struct ls_leaf_look {
+	bool looked;
+	char **issued; /* one line each; owned, and so is the fault */
+	char *fault;   /* why not all was issued that should be; NULL */
+};
+void ls_leaf_look(struct ls_agent *agent, struct ls_leaf_look *out);
+void ls_leaf_log(struct ls_daemon *d, struct ls_leaf_look *look);
+void ls_leaf_look_done(struct ls_leaf_look *look);
+/* leaf.c: the files of an etcd member. */
+void ls_daemon_etcd_member(struct ls_daemon *d, struct ls_request *req);
 /* Whether a peer may do everything. */
 bool ls_daemon_trusts(void *arg, const struct ls_peer *peer);
 /* How long a body may be of one who may not. */

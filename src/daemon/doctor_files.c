@@ -176,13 +176,22 @@ static void check_live_modes(struct ls_doctor *d)
 	}
 }
 
+/* Others pass through it to the files of an etcd member when these were handed to a group; all in
+ * it has modes of its own. */
+static mode_t lib_mode(const struct ls_doctor *d)
+{
+	struct stat st;
+
+	return lstat(d->paths.lib, &st) == 0 && (st.st_mode & 07777) == 0711 ? 0711 : 0700;
+}
+
 void ls_doctor_modes(struct ls_doctor *d)
 {
 	static const char secret[] = "The keys of this node, or what they sign, lie below; nobody "
 				     "else may enter.";
 	LS_CLEANUP(ls_free_str) char *kek = ls_format("%s/kek", d->paths.store);
 
-	check_dir(d, d->paths.lib, 0700, secret);
+	check_dir(d, d->paths.lib, lib_mode(d), secret);
 	check_dir(d, d->paths.identity, 0700, secret);
 	check_keys(d);
 	check_dir(d, d->paths.store, 0700, secret);

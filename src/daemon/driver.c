@@ -4,12 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/agent.h"
+#include "daemon/cluster.h"
+#include "daemon/migrate.h"
 #include "pki/digest.h"
 
 #define NONCE_BYTES 16
 /* A bound that no honest rotation comes near: a loop of conflicts must end in words. */
 #define STEPS_MAX 1000
+#define ATTEMPTS_MAX 4
 
 void ls_progress_done(struct ls_progress *p)
 {
@@ -44,6 +46,18 @@ static void target_dir(const struct ls_store_view *view, char out[LS_LIVE_DIR_SI
 		ls_live_dir_name(view->tip.dir_generation, view->tip.dir_commit, out);
 }
 
+/* Participants that can no longer vote. */
+static int count_gone(const struct ls_agent *a, const struct ls_store_view *view)
+{
+	const struct ls_rotation *r = view->rotation;
+	int gone = 0;
+
+	for (size_t i = 0; i < ls_strv_count(r->participants); i++)
+		gone += ls_cluster_away(a, r->participants[i]) &&
+			!ls_rotation_ballot(r, r->participants[i]);
+	return gone;
+}
+
 static void gather_record(
 	struct ls_agent *a, const struct ls_store_view *view, struct ls_rotation_facts *f)
 {
@@ -56,6 +70,10 @@ static void gather_record(
 	f->participant = ls_strv_has(r->participants, a->identity.node);
 	f->initiator = strcmp(r->initiator, a->identity.node) == 0;
 	f->takeover_at_s = INT64_MAX; /* with one machine there is nobody to take over from */
+	if (ls_store_shared(a->store)) {
+		f->takeover_at_s = ls_cluster_takeover(a, view);
+		f->gone = count_gone(a, view);
+	}
 	f->vote_deadline_s = r->vote_deadline_s;
 	f->verify_deadline_s = r->verify_deadline_s;
 	f->participants = (int)ls_strv_count(r->participants);
@@ -104,7 +122,9 @@ static bool may_revert(struct ls_agent *a, const struct ls_store_view *view, int
 	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
 	struct ls_commit_id id;
 
-	if (!view->rotation || view->rotation->phase != LS_PHASE_VERIFYING || !p->has_before)
+	/* A node that was away has more to compare with than what would be undone. */
+	if (!view->rotation || view->rotation->phase != LS_PHASE_VERIFYING || !p->has_before ||
+		strcmp(p->before_commit, view->rotation->earlier.commit) != 0)
 		return false;
 	(void)snprintf(id.hex, sizeof id.hex, "%s", view->rotation->commit);
 	if (ls_history_read(a->history, &id, &about, NULL) != LS_OK)
@@ -176,7 +196,7 @@ static enum ls_code gather(struct ls_agent *a, const struct ls_store_view *view,
 
 static void tell(struct ls_agent *a, const struct ls_store_view *view, enum ls_action action)
 {
-	if (a->on_progress && view->rotation && action != LS_ACT_WAIT)
+	if (a->on_progress && view->rotation)
 		a->on_progress(a->on_progress_arg, ls_phase_text(view->rotation->phase),
 			ls_action_text(action), view->rotation->generation);
 }
@@ -211,15 +231,22 @@ static enum ls_code drive(
 		LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
 		enum ls_code code;
 
-		LS_TRY(ls_store_read(a->store, &view, err));
+		LS_TRY(ls_agent_read(a, &view, err));
 		if (nonce && (!view.rotation || strcmp(view.rotation->nonce, nonce) != 0))
 			return LS_OK;
 		code = drive_step(a, &view, out_wait_s, err);
 		if (code != LS_OK &&
 			code != LS_E_CONFLICT) /* a conflict: the record moved, so look again */
 			return code;
-		if (*out_wait_s != 0)
+		if (*out_wait_s == 0)
+			continue;
+		if (!nonce || !ls_store_shared(a->store))
 			return LS_OK;
+		/* Whoever waits for the end of this rotation waits for the others' part of it. */
+		tell(a, &view, LS_ACT_WAIT);
+		ls_cluster_wait(a, (*out_wait_s - ls_now_s()) * 1000);
+		*out_wait_s = 0;
+		i--;
 	}
 	return LS_FAIL(err, LS_E_FAILED, "the rotation makes no progress");
 }
@@ -243,6 +270,8 @@ static enum ls_code refuse_older_record(struct ls_agent *a, struct ls_err *err)
 	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
 	LS_CLEANUP(ls_generation_done) struct ls_generation head = { 0 };
 
+	if (ls_store_shared(a->store))
+		return LS_OK;
 	LS_TRY(ls_store_read(a->store, &view, err));
 	if (!ls_agent_record_is_older(a->history, &view.tip, &head))
 		return LS_OK;
@@ -254,26 +283,96 @@ static enum ls_code refuse_older_record(struct ls_agent *a, struct ls_err *err)
 	return LS_E_DAMAGED;
 }
 
+/* What only a shared store can have wrong. An empty one is not filled by itself: the endpoints may
+ * name another engine, and there would be two truths. */
+static enum ls_code look_at_engine(struct ls_agent *a, struct ls_err *err)
+{
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
+
+	if (!ls_store_shared(a->store))
+		return LS_OK;
+	LS_TRY(ls_agent_read(a, &view, err));
+	if (!view.tip.commit[0]) {
+		LS_FAIL(err, LS_E_DAMAGED,
+			"etcd holds nothing of this cluster: it was reset, or the endpoints name "
+			"another one");
+		LS_HINT(err, "if it was reset: lockstep store migrate --etcd %s fills it again",
+			a->engine.endpoints[0]);
+		return LS_E_DAMAGED;
+	}
+	LS_TRY(ls_cluster_check_member(a, err));
+	return ls_cluster_restore(a, &view, err);
+}
+
+/* Leaves and offers of the CA that is no longer trusted are made anew now, not in a minute. */
+static enum ls_code follow_ca(struct ls_agent *a, struct ls_err *err)
+{
+	a->leaves_again_ms = 0;
+	a->peers.offered = 0;
+	return ls_identity_save_ca(
+		a->paths.identity, &a->identity, ls_buf_bytes(&a->tip.ca_pem), err);
+}
+
+/* What the others are told while nothing else is to be done. */
+static enum ls_code settle(struct ls_agent *a, struct ls_err *err)
+{
+	if (!ls_store_shared(a->store) || !a->peers.idle)
+		return LS_OK;
+	if (!ls_bytes_equal(ls_buf_bytes(&a->identity.ca_pem), ls_buf_bytes(&a->tip.ca_pem)))
+		LS_TRY(follow_ca(a, err));
+	LS_TRY(ls_cluster_announce(a, err));
+	return ls_cluster_offer(a, err);
+}
+
 enum ls_code ls_agent_reconcile(struct ls_agent *a, int64_t *out_wait_s, struct ls_err *err)
 {
 	LS_TRY(refuse_faults(a, err));
 	LS_TRY(refuse_older_record(a, err));
+	LS_TRY(ls_migrate_finish(a, err));
+	LS_TRY(look_at_engine(a, err));
 	if (ls_now_s() >= a->tidy_again_at_s)
 		a->tidied = false;
 	LS_TRY(drive(a, NULL, out_wait_s, err));
-	return ls_agent_refresh(a, err);
+	LS_TRY(ls_agent_refresh(a, err));
+	return settle(a, err);
 }
 
-static enum ls_code verdict(
-	struct ls_agent *a, const char *nonce, struct ls_candidate *candidate, struct ls_err *err)
+/* Others were so fast that the record speaks of the next change already: the history knows. */
+static enum ls_code overtaken(struct ls_agent *a, const char *commit, struct ls_err *err)
+{
+	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
+	struct ls_commit_id tip, id, same;
+
+	LS_TRY(ls_agent_read(a, &view, err));
+	if (view.rotation && strcmp(view.rotation->commit, commit) == 0)
+		return LS_FAIL(err, LS_E_UNKNOWN, "the rotation is still running on the cluster");
+	LS_TRY(ls_cluster_catch_up(a, view.tip.generation, err));
+	(void)snprintf(id.hex, sizeof id.hex, "%s", commit);
+	(void)snprintf(tip.hex, sizeof tip.hex, "%s", view.tip.commit);
+	LS_TRY(ls_history_read(a->history, &id, &about, err));
+	if (ls_history_find(a->history, &tip, about.generation, &same, NULL) != LS_OK ||
+		!ls_commit_equal(&same, &id)) {
+		LS_FAIL(err, LS_E_CONFLICT, "another change was decided instead of this one");
+		LS_HINT(err, "nothing was changed");
+		return LS_E_CONFLICT;
+	}
+	return LS_OK;
+}
+
+static enum ls_code verdict(struct ls_agent *a, const char *nonce, const char *commit,
+	struct ls_candidate *candidate, struct ls_err *err)
 {
 	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
 	const struct ls_outcome *o;
 
-	LS_TRY(ls_store_read(a->store, &view, err));
+	LS_TRY(ls_agent_read(a, &view, err));
 	o = view.last;
 	if (!o || strcmp(o->nonce, nonce) != 0)
-		return LS_FAIL(err, LS_E_UNKNOWN, "the rotation is still running on the cluster");
+		return ls_store_shared(a->store)
+			       ? overtaken(a, commit, err)
+			       : LS_FAIL(err, LS_E_UNKNOWN,
+					 "the rotation is still running on the cluster");
 	for (size_t i = 0; i < ls_strv_count(o->warnings); i++)
 		ls_strv_add(&candidate->warnings, o->warnings[i]);
 	if (strcmp(o->result, "done") == 0)
@@ -336,36 +435,76 @@ static void describe(const struct ls_agent *a, const struct ls_store_view *view,
 	about->subject = ls_strdup(candidate->subject);
 	about->cause = ls_strdup(candidate->cause);
 	about->components = ls_strv_copy(candidate->components);
-	about->participants = NULL;
-	ls_strv_add(&about->participants, a->identity.node);
 	describe_leaves(a, candidate, about);
 }
 
-static enum ls_code begin(struct ls_agent *a, const struct ls_store_view *view,
-	const struct ls_candidate *candidate, const struct ls_author *author,
-	char nonce[LS_NONCE_SIZE], struct ls_err *err)
+/* Who takes part; waits until it is known of each member whether it is away. */
+static enum ls_code gather_participants(struct ls_agent *a, struct ls_store_view *view,
+	const struct ls_candidate *candidate, struct ls_generation *about, struct ls_err *err)
+{
+	int64_t wait_ms = 0;
+
+	if (!ls_store_shared(a->store)) {
+		ls_strv_add(&about->participants, a->identity.node);
+		return LS_OK;
+	}
+	for (;;) {
+		if (view->rotation)
+			return LS_FAIL(err, LS_E_CONFLICT,
+				"a rotation to generation %lld is running (begun by %s)",
+				(long long)view->rotation->generation, view->rotation->initiator);
+		if (strcmp(view->tip.commit, a->tip_commit.hex) != 0)
+			return LS_FAIL(err, LS_E_CONFLICT,
+				"the state moved to generation %lld meanwhile",
+				(long long)view->tip.generation);
+		LS_TRY(ls_cluster_participants(a, view, &candidate->state, &about->participants,
+			&about->away, &wait_ms, err));
+		if (wait_ms == 0)
+			return LS_OK;
+		if (a->on_progress)
+			a->on_progress(a->on_progress_arg, "waiting",
+				"wait for a node that is not here", view->tip.generation + 1);
+		ls_cluster_wait(a, wait_ms);
+		LS_TRY(ls_agent_read(a, view, err));
+	}
+}
+
+/* A change in work. */
+struct attempt {
+	char nonce[LS_NONCE_SIZE];
+	char commit[41];
+};
+
+static enum ls_code begin(struct ls_agent *a, struct ls_store_view *view,
+	const struct ls_candidate *candidate, const struct ls_author *author, struct attempt *out,
+	struct ls_err *err)
 {
 	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
 	LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
+	const struct ls_settings *settings = &candidate->state.settings;
 	unsigned char random[NONCE_BYTES];
 	struct ls_rotation rotation = { 0 };
 	struct ls_commit_id id;
 
 	a->tidied = a->own_fault = false;
+	LS_TRY(gather_participants(a, view, candidate, &about, err));
 	describe(a, view, candidate, author, &about);
 	LS_TRY(ls_history_compose(
 		a->history, &candidate->state, &about, &a->identity.signer, &id, &pack, err));
 	LS_TRY(ls_store_publish(a->store, id.hex, ls_buf_bytes(&pack), err));
 	ls_random_bytes(random, sizeof random);
-	ls_hex(random, sizeof random, nonce);
-	(void)snprintf(rotation.nonce, sizeof rotation.nonce, "%s", nonce);
+	ls_hex(random, sizeof random, out->nonce);
+	(void)snprintf(out->commit, sizeof out->commit, "%s", id.hex);
+	(void)snprintf(rotation.nonce, sizeof rotation.nonce, "%s", out->nonce);
 	(void)snprintf(rotation.commit, sizeof rotation.commit, "%s", id.hex);
 	(void)snprintf(rotation.parent, sizeof rotation.parent, "%s", view->tip.commit);
 	(void)snprintf(rotation.initiator, sizeof rotation.initiator, "%s", a->identity.node);
 	rotation.generation = about.generation;
 	rotation.participants = about.participants;
 	rotation.began_at_s = about.time_s;
-	rotation.vote_deadline_s = about.time_s + candidate->state.settings.timeout_s;
+	/* With one machine there is nobody who could be waited for in vain. */
+	rotation.vote_deadline_s =
+		about.time_s + (ls_store_shared(a->store) ? settings->vote_s : settings->timeout_s);
 	return ls_store_begin(a->store, &rotation, err);
 }
 
@@ -377,7 +516,7 @@ static enum ls_code broke_off(
 {
 	LS_CLEANUP(ls_store_view_done) struct ls_store_view now = { 0 };
 	LS_CLEANUP(ls_free_str) char *why = ls_strdup(err ? err->text : "");
-	bool read = ls_store_read(a->store, &now, NULL) == LS_OK;
+	bool read = ls_agent_read(a, &now, NULL) == LS_OK;
 
 	if (read && (!now.rotation || strcmp(now.rotation->nonce, nonce) != 0))
 		return code;
@@ -401,27 +540,50 @@ static enum ls_code broke_off(
 	return LS_E_UNKNOWN;
 }
 
+/* Once. *out_again: a participant went away before it had voted; without it, or with it again, it
+ * may be done. */
+static enum ls_code attempt(struct ls_agent *a, struct ls_store_view *view,
+	struct ls_candidate *candidate, const struct ls_author *author, bool *out_again,
+	struct ls_err *err)
+{
+	struct attempt at = { "", "" };
+	int64_t wait_s = 0;
+	enum ls_code code = begin(a, view, candidate, author, &at, err);
+
+	if (code == LS_OK)
+		code = drive(a, at.nonce, &wait_s, err);
+	if (code != LS_OK)
+		return at.nonce[0] ? broke_off(a, at.nonce, code, err) : code;
+	code = verdict(a, at.nonce, at.commit, candidate, err);
+	*out_again = code == LS_E_REFUSED && err && ls_has_prefix(err->text, LS_WENT_AWAY);
+	return code;
+}
+
 enum ls_code ls_agent_change(struct ls_agent *a, struct ls_candidate *candidate,
 	const struct ls_author *author, int64_t *out_generation, struct ls_err *err)
 {
 	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
-	char nonce[LS_NONCE_SIZE] = "";
-	int64_t wait_s = 0;
-	enum ls_code code;
+	enum ls_code code = LS_E_FAILED;
 
-	LS_TRY(ls_store_read(a->store, &view, err));
+	LS_TRY(ls_agent_read(a, &view, err));
 	*out_generation = view.tip.generation;
 	if (candidate->unchanged)
 		return LS_OK;
 	if (view.tip.commit[0] && strcmp(view.tip.commit, a->tip_commit.hex) != 0)
 		return LS_FAIL(err, LS_E_CONFLICT, "the state moved to generation %lld meanwhile",
 			(long long)view.tip.generation);
-	code = begin(a, &view, candidate, author, nonce, err);
-	if (code == LS_OK)
-		code = drive(a, nonce, &wait_s, err);
-	if (code != LS_OK)
-		return broke_off(a, nonce, code, err);
-	code = verdict(a, nonce, candidate, err);
+	for (int i = 0; i < ATTEMPTS_MAX; i++) {
+		bool again = false;
+
+		if (i > 0)
+			LS_TRY(ls_agent_read(a, &view, err));
+		code = attempt(a, &view, candidate, author, &again, err);
+		if (!again)
+			break;
+	}
+	if (code != LS_OK && code != LS_E_ROLLED_BACK && code != LS_E_REFUSED &&
+		code != LS_E_FAILED)
+		return code;
 	LS_TRY(ls_agent_refresh(a, code == LS_OK ? err : NULL));
 	*out_generation = view.tip.generation + 1;
 	if (code == LS_E_ROLLED_BACK)

@@ -23,6 +23,8 @@ static const char *const message_ids[] = {
 	[LS_EVENT_WATCH] = "5b8a3c0e6f5d4d0f9d3b6f0f6f2a1c0d",
 	[LS_EVENT_WARNING] = "5b8a3c0e6f5d4d0f9d3b6f0f6f2a1c0e",
 	[LS_EVENT_SANDBOX] = "5b8a3c0e6f5d4d0f9d3b6f0f6f2a1c0f",
+	[LS_EVENT_LEAF] = "5b8a3c0e6f5d4d0f9d3b6f0f6f2a1c10",
+	[LS_EVENT_ENGINE] = "5b8a3c0e6f5d4d0f9d3b6f0f6f2a1c11",
 };
 static_assert(LS_COUNT(message_ids) == LS_EVENT_COUNT, "an event without a MESSAGE_ID");
 

@@ -152,15 +152,18 @@ static int tear_down(struct ls_daemon *d)
 		ended ? "stopped" : "stopped in the middle of a step; the next start finishes it");
 	if (!ended)
 		_exit(d->exit_status);
+	ls_source_free(&d->store_source);
 	ls_agent_free(&d->agent);
 	ls_agent_free(&d->reader_agent);
 	ls_live_free(&d->live);
 	ls_live_plan_free(&d->guard.plan);
+	free(d->guard.away);
 	ls_dropin_free(&d->dropin);
 	ls_source_free(&d->watch_source); /* before its descriptor closes */
 	ls_watch_free(&d->watch);
 	ls_loop_free(&d->loop);
 	free(d->stuck);
+	free(d->leaf_fault);
 	free(d->intake_fault);
 	free(d->intake_waits);
 	free(d->exposed);
@@ -218,7 +221,9 @@ int main(int argc, char **argv)
 		{ 0 },
 	};
 	const char *root = getenv("LOCKSTEP_ROOT"), *config = getenv("LOCKSTEP_CONFIG");
-	struct ls_daemon d = { .log_level = LOG_INFO, .pid_fd = -1, .reconcile_ms = 30000 };
+	struct ls_daemon d = {
+		.log_level = LOG_INFO, .pid_fd = -1, .store_fd = -1, .reconcile_ms = 30000
+	};
 	int opt;
 
 	protect();

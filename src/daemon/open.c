@@ -13,6 +13,7 @@
 #define RETRY_MS 2000
 /* `lockstep init` is about to end. */
 #define RETRY_BUSY_MS 200
+#define LIFE_MAX_MS 60000
 #define SOCKET_CONNECTIONS 256
 #define SOCKET_IDLE_S 60
 #define SOCKET_HEADER_BYTES 8192
@@ -30,14 +31,20 @@ struct open_job {
 	struct ls_err err;
 	enum ls_code code;
 	int64_t wait_s;
-	bool limited; /* see daemon.h */
-	char *ended;  /* how a rotation ended that nobody here waits for; NULL: none did */
+	bool limited;   /* see daemon.h */
+	char *waits;    /* why nothing was reconciled at the start; NULL: it was */
+	char *restored; /* what was done about an engine that was behind; NULL: nothing */
+	char *ended;    /* how a rotation ended that nobody here waits for; NULL: none did */
 	enum ls_event ended_event;
+	struct ls_leaf_look leaves;
 };
 
 static void open_job_free(struct open_job *job)
 {
+	ls_leaf_look_done(&job->leaves);
 	free(job->ended);
+	free(job->waits);
+	free(job->restored);
 	free(job);
 }
 
@@ -57,25 +64,36 @@ static void open_drop(void *arg)
 static enum ls_code reconcile(struct open_job *job, struct ls_agent *a)
 {
 	LS_CLEANUP(ls_store_view_done) struct ls_store_view before = { 0 }, after = { 0 };
-	enum ls_code code = ls_store_read(a->store, &before, &job->err);
+	enum ls_code code = ls_agent_read(a, &before, &job->err);
+	bool own;
 
 	if (code == LS_OK)
 		code = ls_agent_reconcile(a, &job->wait_s, &job->err);
+	if (a->peers.restored_to > 0) {
+		job->restored = ls_format("etcd was at generation %lld, as after a restore from a "
+					  "backup: it was put forward to %lld, which was decided",
+			(long long)a->peers.restored_from, (long long)a->peers.restored_to);
+		a->peers.restored_from = a->peers.restored_to = 0;
+	}
 	if (!before.rotation || ls_store_read(a->store, &after, NULL) != LS_OK || !after.last ||
 		strcmp(after.last->nonce, before.rotation->nonce) != 0)
 		return code;
+	own = strcmp(before.rotation->initiator, a->identity.node) == 0;
 	job->ended_event = strcmp(after.last->result, "done") == 0 ? LS_EVENT_CHANGE
 			   : strcmp(after.last->result, "rolled back") == 0
 				   ? LS_EVENT_ROLLED_BACK
 				   : LS_EVENT_CHANGE_FAILED;
-	job->ended = ls_format("the rotation to generation %lld, which was interrupted: %s%s%s",
-		(long long)before.rotation->generation, after.last->result,
+	job->ended = ls_format("the rotation to generation %lld, %s%s: %s%s%s",
+		(long long)before.rotation->generation, own ? "which was interrupted" : "begun by ",
+		own ? "" : before.rotation->initiator, after.last->result,
 		after.last->why[0] ? ": " : "", after.last->why);
 	return code;
 }
 
 static void log_ended(struct ls_daemon *d, const struct open_job *job)
 {
+	if (job->restored)
+		ls_log(d, LOG_WARNING, LS_EVENT_ENGINE, NULL, "%s", job->restored);
 	if (job->ended)
 		ls_log(d, job->ended_event == LS_EVENT_CHANGE ? LOG_NOTICE : LOG_ERR,
 			job->ended_event, NULL, "%s", job->ended);
@@ -106,6 +124,24 @@ static enum ls_code limited_plan(struct ls_agent *a, struct ls_live_plan **out, 
 	return ls_live_plan_new(&a->tip, &a->services, &a->keyring, wanted, out, NULL, err);
 }
 
+/* A node whose worker hangs must not be counted on. A hook may rightly take a while. */
+bool ls_daemon_worker_lives(void *arg)
+{
+	return ls_worker_silent_ms(arg) < LIFE_MAX_MS;
+}
+
+/* Without its engine a node opens, heals and answers with what it has. */
+static enum ls_code start_reconcile(struct open_job *job)
+{
+	enum ls_code code = reconcile(job, job->agent);
+
+	if (!ls_store_shared(job->agent->store) && !job->agent->engine.migrating)
+		return code;
+	if (code != LS_OK)
+		job->waits = ls_strdup(job->err.text);
+	return LS_OK;
+}
+
 static enum ls_code open_all(struct open_job *job)
 {
 	struct ls_daemon *d = job->d;
@@ -114,10 +150,14 @@ static enum ls_code open_all(struct open_job *job)
 	LS_TRY(ls_agent_open(root, config, true, &job->agent, &job->err));
 	job->agent->generate = ls_daemon_generate;
 	job->limited = job->agent->faults != NULL;
+	ls_store_set_lease(job->agent->store, job->agent->config.lease_ttl_s,
+		ls_daemon_worker_lives, d->writer);
 	if (!job->limited)
-		LS_TRY(reconcile(job, job->agent));
+		LS_TRY(start_reconcile(job));
+	atomic_store(&d->store_fd, ls_store_watch_fd(job->agent->store));
 	LS_TRY(ls_agent_open(root, config, false, &job->reader, &job->err));
 	LS_TRY(ls_live_open(d->paths.certs, &job->live, &job->err));
+	ls_leaf_look(job->agent, &job->leaves);
 	if (job->limited)
 		return limited_plan(job->agent, &job->plan, &job->err);
 	return present_plan(job->agent, &job->plan, NULL, &job->err);
@@ -263,7 +303,15 @@ static void open_done(void *arg)
 	say_ready(d);
 	say_unlocked(d);
 	log_ended(d, job);
+	ls_leaf_log(d, &job->leaves);
+	if (job->waits) {
+		ls_log(d, LOG_ERR, LS_EVENT_STUCK, NULL, "%s; tried again every %lld s", job->waits,
+			(long long)(d->reconcile_ms / 1000));
+		if (!d->stuck)
+			d->stuck = ls_strdup(job->waits);
+	}
 	open_job_free(job);
+	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
 	if (ls_watch_mode(d->watch) == LS_WATCH_POLL)
 		ls_log(d, LOG_WARNING, LS_EVENT_WATCH, NULL, "files are watched by timer only: %s",
@@ -351,6 +399,7 @@ static void adopt_done(void *arg)
 	}
 	json_decref(job->answer);
 	free(job);
+	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
 }
 
@@ -388,6 +437,7 @@ static void reload_work(void *arg)
 		return;
 	job->config = a->config;
 	job->settings = dropin_settings(a);
+	ls_daemon_note_store(job->d);
 	/* Here, before the next job: a later one may activate another directory, and healing by an
 	 * older plan would take that back. */
 	(void)pthread_mutex_lock(&job->d->guard.mutex);
@@ -429,6 +479,7 @@ static void reload_done(void *arg)
 	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
 	ls_systemd_notify(status);
 	free(job);
+	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
 }
 
@@ -447,6 +498,44 @@ void ls_daemon_reload(struct ls_daemon *d)
 	ls_worker_post(d->writer, reload_work, reload_done, free, job);
 }
 
+/* Changes by other nodes. */
+
+void ls_daemon_note_store(struct ls_daemon *d)
+{
+	const struct ls_peers *peers = &d->agent->peers;
+
+	atomic_store(&d->store_fd, ls_store_watch_fd(d->agent->store));
+	(void)pthread_mutex_lock(&d->guard.mutex);
+	free(d->guard.away);
+	d->guard.away = ls_alloc(peers->away_count + 1, sizeof *d->guard.away);
+	if (peers->away_count)
+		memcpy(d->guard.away, peers->away, peers->away_count * sizeof *peers->away);
+	d->guard.away_count = peers->away_count;
+	(void)pthread_mutex_unlock(&d->guard.mutex);
+}
+
+/* It stays readable until the store is read, which is the writer's work: one look at a time. */
+static void on_store(void *arg)
+{
+	struct ls_daemon *d = arg;
+
+	ls_source_free(&d->store_source);
+	ls_daemon_reconcile(d);
+}
+
+void ls_daemon_leave_store(struct ls_daemon *d)
+{
+	ls_source_free(&d->store_source);
+}
+
+void ls_daemon_follow_store(struct ls_daemon *d)
+{
+	int fd = atomic_load(&d->store_fd);
+
+	if (!d->store_source && fd >= 0 && ls_worker_pending(d->writer) == 0)
+		d->store_source = ls_loop_readable(d->loop, fd, on_store, d);
+}
+
 /* The timer: looks whatever events said. */
 
 static void reconcile_work(void *arg)
@@ -456,6 +545,22 @@ static void reconcile_work(void *arg)
 	ls_daemon_rotation_begin(job->d);
 	job->code = reconcile(job, job->d->agent);
 	ls_daemon_rotation_end(job->d);
+	/* Whatever became of that: without its certificate a member of the engine cannot come back.
+	 */
+	ls_leaf_look(job->d->agent, &job->leaves);
+	ls_daemon_note_store(job->d);
+}
+
+/* When only time has something to do, sooner than the timer would look: a deadline of a rotation.
+ */
+static int64_t next_look_ms(const struct ls_daemon *d, const struct open_job *job)
+{
+	int64_t in_s = job->wait_s - ls_now_s();
+
+	if (job->code != LS_OK || job->wait_s == 0 || job->wait_s == INT64_MAX ||
+		in_s * 1000 >= d->reconcile_ms)
+		return d->reconcile_ms;
+	return in_s > 0 ? in_s * 1000 : 0;
 }
 
 static void reconcile_done(void *arg)
@@ -469,10 +574,12 @@ static void reconcile_done(void *arg)
 			(long long)(d->reconcile_ms / 1000));
 	free(d->stuck);
 	d->stuck = job->code != LS_OK ? ls_strdup(job->err.text) : NULL;
-	ls_source_arm(d->reconcile_timer, d->reconcile_ms);
+	ls_source_arm(d->reconcile_timer, next_look_ms(d, job));
 	say_unlocked(d);
 	log_ended(d, job);
+	ls_leaf_log(d, &job->leaves);
 	open_job_free(job);
+	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
 }
 

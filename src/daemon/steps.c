@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/agent.h"
+#include "daemon/cluster.h"
 #include "node/reload.h"
 #include "node/serve.h"
 #include "sys/file.h"
@@ -31,15 +31,20 @@ static struct ls_commit_id commit_id(const char *hex)
 	return id;
 }
 
-/* The generation before the target, "" when there is none to compare with. */
-static const char *before_commit(const struct ls_agent *a, const struct ls_store_view *view)
+/* The generation before the target, "" when there is none to compare with. For a node of several
+ * that is where it is itself: it may have been away for some. */
+static struct ls_commit_id before_commit(struct ls_agent *a, const struct ls_store_view *view)
 {
+	struct ls_commit_id head;
+
+	if (ls_store_shared(a->store) && ls_history_head(a->history, &head, NULL) == LS_OK &&
+		strcmp(head.hex, a->progress.commit) != 0)
+		return head;
 	if (!view->rotation)
-		return "";
+		return commit_id("");
 	if (view->rotation->phase == LS_PHASE_REVERTING)
-		return view->rotation->commit;
-	(void)a;
-	return view->rotation->earlier.commit;
+		return commit_id(view->rotation->commit);
+	return commit_id(view->rotation->earlier.commit);
 }
 
 static bool same_files(const struct ls_component *x, const struct ls_component *y)
@@ -77,10 +82,11 @@ static enum ls_code judge_target(
 	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
 {
 	struct ls_progress *p = &a->progress;
-	struct ls_commit_id id = commit_id(p->commit), before = commit_id(before_commit(a, view));
+	struct ls_commit_id id = commit_id(p->commit), before = before_commit(a, view);
 
 	LS_TRY(ls_history_judge(a->history, &id, &p->state, err));
 	p->has_before = before.hex[0] != '\0';
+	memcpy(p->before_commit, before.hex, sizeof p->before_commit);
 	if (p->has_before)
 		LS_TRY(ls_history_load(a->history, &before, &p->before, err));
 	find_changed(p);
@@ -95,12 +101,16 @@ static enum ls_code judge_target(
 	return LS_OK;
 }
 
-static enum ls_code get_objects(struct ls_agent *a, struct ls_err *err)
+static enum ls_code get_objects(
+	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
 {
 	struct ls_commit_id id = commit_id(a->progress.commit);
 	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
 	LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
 
+	if (ls_store_shared(a->store))
+		return ls_cluster_obtain(
+			a, view, !view->rotation || view->rotation->phase != LS_PHASE_VOTING, err);
 	if (ls_history_read(a->history, &id, &about, NULL) == LS_OK)
 		return LS_OK;
 	LS_TRY(ls_store_fetch(a->store, id.hex, &pack, err));
@@ -145,7 +155,7 @@ static enum ls_code do_fetch(
 {
 	struct ls_progress *p = &a->progress;
 	bool voting = view->rotation && view->rotation->phase == LS_PHASE_VOTING;
-	enum ls_code code = get_objects(a, err);
+	enum ls_code code = get_objects(a, view, err);
 
 	if (code == LS_OK)
 		code = judge_target(a, view, err);
@@ -296,19 +306,35 @@ enum ls_code ls_agent_abort(
 	return ls_store_abort(a->store, r->nonce, why, ls_now_s(), err);
 }
 
+static void say_who_is_missing(struct ls_agent *a, const struct ls_rotation *r, struct ls_buf *why)
+{
+	bool gone = false;
+
+	for (size_t i = 0; i < ls_strv_count(r->participants); i++)
+		gone |= ls_cluster_away(a, r->participants[i]) &&
+			!ls_rotation_ballot(r, r->participants[i]);
+	ls_buf_str(why, gone ? LS_WENT_AWAY : "not all nodes voted in time: ");
+	for (size_t i = 0, n = 0; i < ls_strv_count(r->participants); i++)
+		if (!ls_rotation_ballot(r, r->participants[i]))
+			ls_buf_printf(why, "%s%s", n++ ? ", " : "", r->participants[i]);
+	a->own_fault = !gone;
+}
+
 static enum ls_code do_abort(
 	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
 {
 	const struct ls_rotation *r = view->rotation;
 	LS_CLEANUP(ls_buf_done) struct ls_buf why = { 0 };
 
+	bool several = ls_strv_count(r->participants) > 1;
+
 	for (size_t i = 0; i < r->ballot_count; i++)
 		if (!r->ballots[i].yes)
-			ls_buf_printf(&why, "%s%s", why.len ? "; " : "", r->ballots[i].reason);
-	if (!why.len) {
-		ls_buf_str(&why, "not all nodes voted in time");
-		a->own_fault = true;
-	}
+			ls_buf_printf(&why, "%s%s%s%s", why.len ? "; " : "",
+				several ? r->ballots[i].node : "", several ? ": " : "",
+				r->ballots[i].reason);
+	if (!why.len)
+		say_who_is_missing(a, r, &why);
 	return ls_agent_abort(a, r, ls_buf_text(&why), err);
 }
 
@@ -318,6 +344,9 @@ static enum ls_code do_activate(
 	struct ls_progress *p = &a->progress;
 	enum ls_code code;
 
+	/* Whoever can write to the engine must not put in force what was not agreed upon. */
+	if (ls_store_shared(a->store) && !ls_cluster_shown(view))
+		LS_TRY(ls_cluster_obtain(a, view, true, err));
 	if (!p->plan) /* handed over at the first activation; somebody has moved the link since */
 		LS_TRY(make_plan(a, view, err));
 	if (!a->guard)
@@ -549,18 +578,40 @@ static enum ls_code do_close(
 	return ls_store_close(a->store, r->nonce, &outcome, err);
 }
 
+/* Of wraps, which a node with a shared store keeps to open without it. */
+static enum ls_code drop_copies(struct ls_agent *a, int64_t epoch, struct ls_err *err)
+{
+	LS_CLEANUP(ls_store_free) struct ls_store *copies = NULL;
+
+	if (!ls_store_shared(a->store))
+		return LS_OK;
+	LS_TRY(ls_store_local_open(a->paths.store, &copies, err));
+	return ls_store_drop_wraps(copies, epoch, err);
+}
+
 /* Keys that open an epoch which the state no longer lists are destroyed: by `seal forget`, or
  * because a new epoch was never decided. */
 static enum ls_code drop_old_epochs(struct ls_agent *a, struct ls_err *err)
 {
-	for (int64_t epoch = 1; epoch <= a->tip.kek_epoch + 1; epoch++) {
+	/* What this node offered for the next epoch stays. */
+	int64_t last = a->tip.kek_epoch + (ls_store_shared(a->store) ? 0 : 1);
+
+	for (int64_t epoch = 1; epoch <= last; epoch++) {
 		if (ls_state_epoch_check(&a->tip, epoch))
 			continue;
 		LS_TRY(ls_identity_destroy_wrapping(a->paths.identity, epoch, err));
 		LS_TRY(ls_store_drop_wraps(a->store, epoch, err));
+		LS_TRY(drop_copies(a, epoch, err));
 		ls_keyring_drop(&a->keyring, epoch);
 	}
 	return LS_OK;
+}
+
+/* One of the members is enough. */
+static bool tidies_store(const struct ls_agent *a, const struct ls_store_view *view)
+{
+	return !ls_store_shared(a->store) ||
+	       (view->alive && strcmp(view->alive[0], a->identity.node) == 0);
 }
 
 static enum ls_code do_tidy(
@@ -580,7 +631,8 @@ static enum ls_code do_tidy(
 		LS_TRY(ls_history_discard(a->history, &aborted, err));
 	}
 	LS_TRY(drop_old_epochs(a, err));
-	LS_TRY(ls_store_tidy(a->store, err));
+	if (tidies_store(a, view))
+		LS_TRY(ls_store_tidy(a->store, err));
 	LS_TRY(ls_history_tidy(a->history, err));
 	a->tidied = true;
 	a->tidy_again_at_s = left ? ls_now_s() + EARLIER_GRACE_S : INT64_MAX;
@@ -622,6 +674,9 @@ enum ls_code ls_agent_do(struct ls_agent *a, const struct ls_store_view *view,
 	case LS_ACT_ACTIVATE:
 		return do_activate(a, view, err);
 	case LS_ACT_ADVANCE:
+		/* Also for its proof, which is kept. Services have been told already. */
+		if (ls_store_shared(a->store))
+			LS_TRY(ls_cluster_obtain(a, view, true, err));
 		return ls_history_advance(a->history, &target, err);
 	case LS_ACT_RELOAD:
 		do_reload(a, view);

@@ -1,4 +1,4 @@
-#include "daemon/view.h"
+#include "daemon/view_parts.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -35,8 +35,7 @@ static json_t *strv_json(char *const *strv)
 	return array;
 }
 
-static void problem(json_t *problems, const char *fmt, ...) LS_PRINTF(2, 3);
-static void problem(json_t *problems, const char *fmt, ...)
+void ls_view_problem(json_t *problems, const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;
@@ -71,7 +70,7 @@ static json_t *served_json(const struct ls_service *service, const char *desired
 	for (size_t i = 0; i < service->serve_count; i++) {
 		if (strcmp(served[i].sha256, desired) == 0)
 			continue;
-		problem(problems, "%s: endpoint %s %s%s", service->component,
+		ls_view_problem(problems, "%s: endpoint %s %s%s", service->component,
 			service->serves[i].endpoint,
 			served[i].sha256[0] ? "serves another certificate" : "does not serve: ",
 			served[i].sha256[0] ? "" : served[i].why);
@@ -90,7 +89,7 @@ static void look_at_key(struct ls_agent *a, const struct ls_component *c, json_t
 
 	if (!ls_live_key_open(a->live, c->name, &name, &mode))
 		return;
-	problem(problems,
+	ls_view_problem(problems,
 		"%s: others can read its live key (mode %04o): chmod o= %s/%s, then replace the "
 		"key: lockstep cert %s %s%s",
 		c->name, (unsigned)mode, a->paths.certs, name,
@@ -106,20 +105,28 @@ static json_t *component_json(
 	struct ls_err err = { 0 };
 
 	if (ls_cert_info_read(ls_buf_bytes(&c->chain_pem), &info, &err) != LS_OK) {
-		problem(problems, "%s: %s", c->name, err.text);
+		ls_view_problem(problems, "%s: %s", c->name, err.text);
 		return json_pack("{s:s, s:s, s:s}", "name", c->name, "origin",
 			ls_origin_text(c->origin), "state", "damaged");
 	}
 	if (ls_live_leaf(a->live, c->name, disk, &err) != LS_OK)
-		problem(problems, "%s: live file: %s", c->name, err.text);
+		ls_view_problem(problems, "%s: live file: %s", c->name, err.text);
 	else if (strcmp(disk, info.sha256) != 0)
-		problem(problems, "%s: the live file is not the desired certificate", c->name);
+		ls_view_problem(
+			problems, "%s: the live file is not the desired certificate", c->name);
 	look_at_key(a, c, problems);
+	if (c->exposed)
+		ls_view_problem(problems,
+			"%s: its key is known to a compromised node that was removed: lockstep "
+			"cert "
+			"set %s --cert FILE --key FILE",
+			c->name, c->name);
 	if (now_s >= info.chain_not_after_s)
-		problem(problems, "%s: expired; lockstep cert set or cert renew replaces it",
-			c->name);
+		ls_view_problem(problems,
+			"%s: expired; lockstep cert set or cert renew replaces it", c->name);
 	if (now_s < info.not_before_s)
-		problem(problems, "%s: not yet valid; is this machine's clock right?", c->name);
+		ls_view_problem(
+			problems, "%s: not yet valid; is this machine's clock right?", c->name);
 	return json_pack("{s:s, s:s, s:o, s:o, s:s, s:s, s:o, s:s}", "name", c->name, "origin",
 		ls_origin_text(c->origin), "not_before", time_json(info.not_before_s), "not_after",
 		time_json(info.not_after_s), "desired", info.sha256, "disk", disk, "served",
@@ -152,7 +159,7 @@ static json_t *last_json(const struct ls_outcome *o, json_t *problems)
 	if (!o)
 		return json_null();
 	if (strcmp(o->result, "degraded") == 0)
-		problem(problems, "generation %lld: %s", (long long)o->generation, o->why);
+		ls_view_problem(problems, "generation %lld: %s", (long long)o->generation, o->why);
 	return json_pack("{s:I, s:s, s:o, s:o, s:o}", "generation", (json_int_t)o->generation,
 		"result", o->result, "why", text_json(o->why), "warnings", strv_json(o->warnings),
 		"ended", time_json(o->ended_at_s));
@@ -167,24 +174,69 @@ static json_t *self_json(
 	struct ls_err err = { 0 };
 	bool ready;
 
-	ls_live_dir_name(view->tip.dir_generation, view->tip.dir_commit, wanted);
+	if (view->tip.dir_generation > 0)
+		ls_live_dir_name(view->tip.dir_generation, view->tip.dir_commit, wanted);
+	else /* the engine would know */
+		LS_IGNORE(ls_live_current(a->live, wanted, NULL));
 	if (ls_live_current(a->live, current, &err) != LS_OK)
-		problem(problems, "live directory: %s", err.text);
+		ls_view_problem(problems, "live directory: %s", err.text);
 	else if (strcmp(current, wanted) != 0 && !view->rotation)
-		problem(problems, "the live directory is '%s', wanted '%s'", current, wanted);
+		ls_view_problem(
+			problems, "the live directory is '%s', wanted '%s'", current, wanted);
 	if (ls_history_head(a->history, &head, &err) != LS_OK)
-		problem(problems, "history: %s", err.text);
+		ls_view_problem(problems, "history: %s", err.text);
 	else if (strcmp(head.hex, view->tip.commit) != 0 && !view->rotation)
-		problem(problems, "history: main is not the commit that the store names");
+		ls_view_problem(problems, "history: main is not the commit that the store names");
 	if (ls_identity_check(a->paths.identity, &err) != LS_OK)
-		problem(problems, "%s: %s", err.text, err.hint);
+		ls_view_problem(problems, "%s: %s", err.text, err.hint);
 	ready = strcmp(current, wanted) == 0 && strcmp(head.hex, view->tip.commit) == 0;
 	if (!alive)
-		problem(problems,
+		ls_view_problem(problems,
 			"the daemon does not answer; start lockstepd, or if it runs see its log");
 	return json_pack("{s:s, s:b, s:I, s:s, s:b}", "name", a->identity.node, "alive", (int)alive,
 		"generation", (json_int_t)view->tip.generation, "commit", head.hex, "ready",
 		(int)(alive && ready));
+}
+
+/* Without the engine: where this node is itself. */
+static enum ls_code read_or_own(
+	struct ls_agent *a, struct ls_store_view *view, json_t *problems, struct ls_err *err)
+{
+	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
+	struct ls_err why = { 0 };
+	enum ls_code code = ls_agent_read(a, view, &why);
+
+	if (code == LS_OK)
+		return LS_OK;
+	if (!ls_store_shared(a->store) || !a->tip_commit.hex[0]) {
+		*err = why;
+		return code;
+	}
+	ls_view_problem(problems, "%s; services keep what they have, changes wait", why.text);
+	LS_TRY(ls_history_read(a->history, &a->tip_commit, &about, err));
+	view->tip.generation = about.generation;
+	memcpy(view->tip.commit, a->tip_commit.hex, sizeof view->tip.commit);
+	return LS_OK;
+}
+
+/* In the form in which other nodes tell theirs. */
+static json_t *with_components(json_t *self, const json_t *components)
+{
+	json_t *own = json_object();
+	const json_t *c;
+	size_t i;
+
+	json_array_foreach(components, i, c)
+	{
+		json_t *entry = json_object();
+
+		(void)json_object_set(entry, "disk", json_object_get(c, "disk") ?: json_null());
+		(void)json_object_set(entry, "served", json_object_get(c, "served") ?: json_null());
+		(void)json_object_set_new(
+			own, json_string_value(json_object_get(c, "name")), entry);
+	}
+	(void)json_object_set_new(self, "components", own);
+	return self;
 }
 
 static enum ls_code status_once(struct ls_agent *a, const struct ls_view_about *about,
@@ -196,24 +248,35 @@ static enum ls_code status_once(struct ls_agent *a, const struct ls_view_about *
 	bool healthy;
 
 	LS_TRY(ls_agent_refresh(a, err));
-	LS_TRY(ls_store_read(a->store, &view, err));
 	problems = strv_json(about->problems);
+	if (read_or_own(a, &view, problems, err) != LS_OK) {
+		json_decref(problems);
+		return err ? err->code : LS_E_FAILED;
+	}
 	for (size_t i = 0; i < ls_strv_count(a->faults); i++)
 		if (!ls_strv_has(about->problems, a->faults[i]))
-			problem(problems, "%s", a->faults[i]);
+			ls_view_problem(problems, "%s", a->faults[i]);
 	components = json_array();
-	nodes = json_array();
+	if (ls_ca_first_bytes(ls_buf_bytes(&a->tip.ca_pem)) < a->tip.ca_pem.len)
+		ls_view_problem(problems, "the cluster's earlier CA, which a compromised node "
+					  "knew, is still trusted: "
+					  "restart each member of etcd, then: lockstep node remove "
+					  "NAME --compromised, "
+					  "with the same name again");
 	for (size_t i = 0; i < a->tip.component_count; i++)
 		(void)json_array_append_new(
 			components, component_json(a, &a->tip.components[i], now_s, problems));
-	(void)json_array_append_new(nodes, self_json(a, &view, about->daemon_alive, problems));
+	nodes = ls_view_nodes(a, &view, about,
+		with_components(self_json(a, &view, about->daemon_alive, problems), components),
+		problems);
 	last = last_json(view.last, problems);
 	healthy = json_array_size(problems) == 0 && !view.rotation;
 	*out = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "cluster",
 		a->tip.cluster, "fqdn", a->tip.fqdn, "node", a->identity.node, "generation",
-		(json_int_t)view.tip.generation, "commit", view.tip.commit, "store", "local",
-		"healthy", (int)healthy, "rotation", rotation_json(view.rotation), "nodes", nodes,
-		"components", components, "problems", problems, "last", last);
+		(json_int_t)view.tip.generation, "commit", view.tip.commit, "store",
+		ls_store_shared(a->store) ? "etcd" : "local", "healthy", (int)healthy, "rotation",
+		rotation_json(view.rotation), "nodes", nodes, "components", components, "problems",
+		problems, "last", last);
 	*out_view = view;
 	view = (struct ls_store_view){ 0 };
 	return LS_OK;
@@ -234,7 +297,7 @@ enum ls_code ls_view_status(
 		json_t *json = NULL;
 
 		LS_TRY(status_once(a, about, &before, &json, err));
-		if (i + 1 == LOOKS_MAX || ls_store_read(a->store, &after, NULL) != LS_OK ||
+		if (i + 1 == LOOKS_MAX || ls_agent_read(a, &after, NULL) != LS_OK ||
 			same_record(&before, &after)) {
 			*out = json;
 			return LS_OK;
@@ -393,7 +456,7 @@ enum ls_code ls_view_verify(struct ls_agent *a,
 	struct ls_commit_id head = { "" }, root = { "" };
 	int64_t count = 0;
 
-	LS_TRY(ls_store_read(a->store, &view, err));
+	LS_TRY(ls_agent_read(a, &view, err));
 	LS_TRY(ls_history_head(a->history, &head, err));
 	if (strcmp(head.hex, view.tip.commit) != 0 && !view.rotation) {
 		LS_FAIL(err, LS_E_DAMAGED,
@@ -406,5 +469,44 @@ enum ls_code ls_view_verify(struct ls_agent *a,
 	LS_TRY(ls_history_verify(a->history, &head, &root, progress, arg, &count, err));
 	*out = json_pack("{s:b, s:I, s:s, s:s}", "verified", 1, "generations", (json_int_t)count,
 		"head", head.hex, "root", root.hex);
+	return LS_OK;
+}
+
+enum ls_code ls_view_rotation(struct ls_agent *a, json_t **out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
+	json_t *problems = json_array();
+
+	if (ls_agent_read(a, &view, err) != LS_OK) {
+		json_decref(problems);
+		return err ? err->code : LS_E_FAILED;
+	}
+	*out = json_pack("{s:o, s:o}", "rotation", rotation_json(view.rotation), "last",
+		last_json(view.last, problems));
+	json_decref(problems);
+	return LS_OK;
+}
+
+enum ls_code ls_rotation_stop(struct ls_agent *a, json_t **out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
+	LS_CLEANUP(ls_free_str) char *why = ls_format("aborted on node %s", a->identity.node);
+	int64_t generation;
+
+	LS_TRY(ls_agent_read(a, &view, err));
+	if (!view.rotation) {
+		LS_FAIL(err, LS_E_REFUSED, "no rotation is running");
+		return LS_E_REFUSED;
+	}
+	generation = view.rotation->generation;
+	if (view.rotation->phase != LS_PHASE_VOTING) {
+		LS_FAIL(err, LS_E_CONFLICT,
+			"generation %lld is decided: it can no longer be aborted",
+			(long long)generation);
+		LS_HINT(err, "lockstep rollback %lld goes back", (long long)generation - 1);
+		return LS_E_CONFLICT;
+	}
+	LS_TRY(ls_store_abort(a->store, view.rotation->nonce, why, ls_now_s(), err));
+	*out = json_pack("{s:b, s:I}", "aborted", 1, "generation", (json_int_t)generation);
 	return LS_OK;
 }

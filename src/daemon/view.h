@@ -12,8 +12,10 @@
 
 struct ls_view_about {
 	bool daemon_alive;
-	char *const *problems; /* what the daemon knows besides: stuck steps, deaf watches;
-				  NULL-ended, may be NULL */
+	char *const *problems;      /* what the daemon knows besides: stuck steps, deaf watches;
+				       NULL-ended, may be NULL */
+	const struct ls_away *away; /* since when members are away, as the daemon saw it */
+	size_t away_count;
 };
 
 /* Handshakes with the endpoints, so it may take up to 2 s where one hangs. `healthy` is true only
@@ -29,6 +31,11 @@ LS_CHECK enum ls_code ls_view_history(
 /* One generation with its components' certificates and what it changed. */
 LS_CHECK enum ls_code ls_view_generation(
 	struct ls_agent *agent, int64_t generation, json_t **out, struct ls_err *err);
+/* {"rotation", "last"} */
+LS_CHECK enum ls_code ls_view_rotation(struct ls_agent *agent, json_t **out, struct ls_err *err);
+/* Before its commit point only: LS_E_CONFLICT after it, LS_E_REFUSED when none runs. {"aborted",
+ * "generation"} */
+LS_CHECK enum ls_code ls_rotation_stop(struct ls_agent *agent, json_t **out, struct ls_err *err);
 /* {"verified", "generations", "head", "root"}; damage is LS_E_DAMAGED. */
 LS_CHECK enum ls_code ls_view_verify(struct ls_agent *agent,
 	void (*progress)(void *arg, int64_t done, int64_t total), void *arg, json_t **out,

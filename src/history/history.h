@@ -78,6 +78,12 @@ LS_CHECK enum ls_code ls_history_compose(struct ls_history *history, const struc
 /* Indexes a pack. LS_E_DAMAGED: it is not whole or does not hold `id`. Repeating it is fine. */
 LS_CHECK enum ls_code ls_history_accept(struct ls_history *history, const struct ls_commit_id *id,
 	struct ls_bytes pack, struct ls_err *err);
+/* One pack with all that generations `from`, `from` + 1, … of `head` add to those before, until it
+ * has `bytes` or `head` is reached; *out_last and *out_generation say which is the last in it.
+ * LS_E_NOT_FOUND: `head` is before `from`. */
+LS_CHECK enum ls_code ls_history_export(struct ls_history *history, const struct ls_commit_id *head,
+	int64_t from, size_t bytes, struct ls_commit_id *out_last, int64_t *out_generation,
+	struct ls_buf *out_pack, struct ls_err *err);
 /* Takes back an accepted pack of a generation that was not decided, and refs/lockstep/next if it
  * names it. A pack that was merged with others stays. LS_E_REFUSED: the commit is on main. */
 LS_CHECK enum ls_code ls_history_discard(

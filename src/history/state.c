@@ -75,6 +75,7 @@ static char *copy_text(const char *text)
 static void copy_component(struct ls_component *to, const struct ls_component *from)
 {
 	to->origin = from->origin;
+	to->exposed = from->exposed;
 	ls_issue_copy(&to->issue, &from->issue);
 	ls_buf_copy(&to->chain_pem, &from->chain_pem);
 	ls_buf_copy(&to->key_cms, &from->key_cms);

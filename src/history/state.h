@@ -5,13 +5,15 @@
  * states give equal trees):
  *  - format: "1\n"
  *  - cluster/cluster.json: {"cluster", "fqdn", "id"}
- *  - cluster/ca.pem, cluster/ca-key.cms
+ *  - cluster/ca.pem (after a removal for compromise the earlier one follows, until nothing needs
+ * it), cluster/ca-key.cms
  *  - cluster/nodes/<name>.json: {"name", "signing_cert", "wrapping_cert", "joined"}
  *  - cluster/kek.json: {"epoch", "epochs": [{"epoch", "check"}]}
  *  - components/<name>/chain.pem: leaf, then intermediates
  *  - components/<name>/key.cms: sealed PKCS#8
  *  - components/<name>/template.json: the issuing part
- *  - components/<name>/credential.json: {"origin": "generated" | "installed"}
+ *  - components/<name>/credential.json: {"origin": "generated" | "installed"}, and
+ *    "exposed": true as long as its key is known to a node that was removed as compromised
  *  - pending/<name>/key.cms, pending/<name>/request.pem: an open CSR
  *  - trust/<name>.pem: what a client of the component needs to trust; absent when unknown
  *  - policy.json, settings.json
@@ -39,6 +41,7 @@ const char *ls_origin_text(enum ls_origin origin);
 struct ls_component {
 	char name[LS_NAME_MAX + 1];
 	enum ls_origin origin;
+	bool exposed; /* its key is known to a compromised node that is no member any more */
 	struct ls_issue issue;
 	struct ls_buf chain_pem;
 	struct ls_buf key_cms;

@@ -46,6 +46,15 @@ static void add_file(struct ls_tree *tree, const char *folder, const char *name,
 	ls_tree_add(tree, path, ls_buf_bytes(bytes));
 }
 
+static json_t *credential_json(const struct ls_component *component)
+{
+	json_t *json = json_pack("{s:s}", "origin", ls_origin_text(component->origin));
+
+	if (component->exposed)
+		(void)json_object_set_new(json, "exposed", json_true());
+	return json;
+}
+
 static void write_component(struct ls_tree *tree, const struct ls_component *component)
 {
 	LS_CLEANUP(ls_free_str) char *template = NULL;
@@ -56,7 +65,7 @@ static void write_component(struct ls_tree *tree, const struct ls_component *com
 	add_file(tree, "components", component->name, "/chain.pem", &component->chain_pem);
 	add_file(tree, "components", component->name, "/key.cms", &component->key_cms);
 	add_json(tree, template, ls_issue_to_json(&component->issue));
-	add_json(tree, credential, json_pack("{s:s}", "origin", ls_origin_text(component->origin)));
+	add_json(tree, credential, credential_json(component));
 	if (component->trust_pem.len > 0)
 		add_file(tree, "trust", component->name, ".pem", &component->trust_pem);
 }
@@ -347,10 +356,13 @@ static enum ls_code read_origin(
 	LS_CLEANUP(json_free) json_t *json = NULL;
 	const char *text;
 	json_error_t why;
+	int exposed = 0;
 
 	LS_TRY(read_json(file, &json, err));
-	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:s}", "origin", &text) != 0)
+	if (json_unpack_ex(json, &why, JSON_STRICT, "{s:s, s?b}", "origin", &text, "exposed",
+		    &exposed) != 0)
 		return bad_json(err, file, &why);
+	component->exposed = exposed != 0;
 	if (strcmp(text, ls_origin_text(LS_ORIGIN_INSTALLED)) == 0)
 		component->origin = LS_ORIGIN_INSTALLED;
 	else if (strcmp(text, ls_origin_text(LS_ORIGIN_GENERATED)) != 0)
@@ -456,7 +468,7 @@ static enum ls_code read_file(
 	if (strcmp(path, "cluster/cluster.json") == 0)
 		return read_cluster(state, file, err);
 	if (strcmp(path, "cluster/ca.pem") == 0)
-		return take_pem(file, LABEL_CERT, false, &state->ca_pem, err);
+		return take_pem(file, LABEL_CERT, true, &state->ca_pem, err);
 	if (strcmp(path, "cluster/ca-key.cms") == 0)
 		return take_pem(file, LABEL_SEALED, false, &state->ca_key_cms, err);
 	if (strcmp(path, "cluster/kek.json") == 0)

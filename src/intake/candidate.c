@@ -1,4 +1,4 @@
-#include "intake/candidate.h"
+#include "intake/candidate_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,14 +20,14 @@ const char *ls_component_alias(const char *name)
 	return strcmp(name, "metrics") == 0 ? "metrics_exporter" : name;
 }
 
-static void hand_over(struct ls_candidate *out, struct ls_candidate *made)
+void ls_candidate_hand_over(struct ls_candidate *out, struct ls_candidate *made)
 {
 	ls_candidate_done(out);
 	*out = *made;
 	*made = (struct ls_candidate){ 0 };
 }
 
-static char *joined(char *const *strv)
+char *ls_candidate_list(char *const *strv)
 {
 	struct ls_buf text = { 0 };
 
@@ -44,7 +44,7 @@ static enum ls_code unknown_component(
 
 	for (size_t i = 0; i < state->component_count; i++)
 		ls_strv_add(&known, state->components[i].name);
-	list = joined(known);
+	list = ls_candidate_list(known);
 	LS_FAIL(err, LS_E_REFUSED, "component '%s' is unknown", name);
 	LS_HINT(err, "known are: %s; a new one needs a template in etc/lockstep/templates", list);
 	return LS_E_REFUSED;
@@ -96,6 +96,7 @@ enum ls_code ls_candidate_generate(const struct ls_candidate_context *c, struct 
 	LS_TRY(seal_key(c, ls_secret_bytes(&pem), &component->key_cms, err));
 	ls_buf_copy(&component->trust_pem, &component->chain_pem);
 	component->origin = LS_ORIGIN_GENERATED;
+	component->exposed = false;
 	return LS_OK;
 }
 
@@ -142,6 +143,14 @@ static bool brings_root(
 		       ls_buf_bytes(&credential->trust_pem), ls_buf_bytes(&component->trust_pem)) &&
 	       ls_cert_info_read(ls_buf_bytes(&credential->trust_pem), &top, NULL) == LS_OK &&
 	       top.self_signed;
+}
+
+static bool keeps_key(const struct ls_component *component, const struct ls_credential *credential)
+{
+	LS_CLEANUP(ls_cert_info_done) struct ls_cert_info present = { 0 };
+
+	return ls_cert_info_read(ls_buf_bytes(&component->chain_pem), &present, NULL) != LS_OK ||
+	       strcmp(present.key_id, credential->info.key_id) == 0;
 }
 
 static enum ls_code install_one(const struct ls_candidate_context *c,
@@ -193,6 +202,11 @@ static enum ls_code install_one(const struct ls_candidate_context *c,
 		if (!brings_root(&credential, component))
 			return LS_OK;
 	} else {
+		if (component->exposed && keeps_key(component, &credential))
+			ls_strv_add(&made->warnings,
+				"the private key is still the one that a compromised node knew");
+		else
+			component->exposed = false;
 		ls_buf_copy(&component->chain_pem, &credential.chain_pem);
 		ls_buf_copy(&component->key_cms, &key_cms);
 		component->origin = LS_ORIGIN_INSTALLED;
@@ -214,10 +228,10 @@ enum ls_code ls_candidate_install(const struct ls_candidate_context *c,
 		LS_TRY(install_one(c, &installs[i], &made, err));
 	made.unchanged = !made.components;
 	made.cause = ls_strdup(cause);
-	list = joined(made.components);
+	list = ls_candidate_list(made.components);
 	made.subject =
 		ls_format("%s: install %s", list, count > 1 ? "certificates" : "certificate");
-	hand_over(out, &made);
+	ls_candidate_hand_over(out, &made);
 	return LS_OK;
 }
 
@@ -285,9 +299,9 @@ enum ls_code ls_candidate_renew(const struct ls_candidate_context *c, const stru
 	}
 	made.unchanged = !made.components;
 	made.cause = ls_strdup("operator");
-	list = joined(made.components);
+	list = ls_candidate_list(made.components);
 	made.subject = ls_format("%s: renew by template", list);
-	hand_over(out, &made);
+	ls_candidate_hand_over(out, &made);
 	return LS_OK;
 }
 
@@ -323,7 +337,7 @@ enum ls_code ls_candidate_request(const struct ls_candidate_context *c, const ch
 	ls_strv_add(&made.components, name);
 	made.cause = ls_strdup("request");
 	made.subject = ls_format("%s: new key and certificate request", name);
-	hand_over(out, &made);
+	ls_candidate_hand_over(out, &made);
 	return LS_OK;
 }
 
@@ -349,12 +363,14 @@ static enum ls_code restore_one(const struct ls_candidate_context *c,
 	LS_CLEANUP(ls_secret_done) struct ls_secret key = { 0 };
 
 	to->origin = from->origin;
+	to->exposed = from->exposed;
 	ls_issue_copy(&to->issue, &from->issue);
 	ls_buf_copy(&to->chain_pem, &from->chain_pem);
 	ls_buf_copy(&to->trust_pem, &from->trust_pem);
 	if (present &&
 		ls_bytes_equal(ls_buf_bytes(&present->chain_pem), ls_buf_bytes(&from->chain_pem))) {
 		ls_buf_copy(&to->key_cms, &present->key_cms);
+		to->exposed = present->exposed;
 		return LS_OK;
 	}
 	if (ls_credential_rejudge(from->name, ls_buf_bytes(&from->chain_pem), &made->state.policy,
@@ -413,80 +429,7 @@ enum ls_code ls_candidate_rollback(const struct ls_candidate_context *c,
 	made.cause = ls_strdup("rollback");
 	made.subject = ls_format("go back to generation %lld", (long long)about->generation);
 	made.restores = about->commit;
-	hand_over(out, &made);
-	return LS_OK;
-}
-
-static enum ls_code reseal(const struct ls_candidate_context *c, struct ls_buf *cms,
-	struct ls_bytes kek, int64_t epoch, struct ls_err *err)
-{
-	LS_CLEANUP(ls_secret_done) struct ls_secret plain = { 0 };
-
-	LS_TRY(ls_unseal(ls_buf_bytes(cms), c->keyring, &plain, err));
-	ls_buf_clear(cms);
-	return ls_seal(ls_secret_bytes(&plain), kek, epoch, cms, err);
-}
-
-enum ls_code ls_candidate_seal_rotate(const struct ls_candidate_context *c, struct ls_bytes kek,
-	struct ls_bytes wrapping_cert_pem, struct ls_candidate *out, struct ls_err *err)
-{
-	LS_CLEANUP(ls_candidate_done) struct ls_candidate made = { 0 };
-	int64_t epoch = c->tip->kek_epoch + 1;
-	struct ls_member *member;
-	char check[LS_SHA256_TEXT];
-
-	ls_state_copy(&made.state, c->tip);
-	for (size_t i = 0; i < made.state.component_count; i++)
-		LS_TRY(reseal(c, &made.state.components[i].key_cms, kek, epoch, err));
-	for (size_t i = 0; i < made.state.pending_count; i++)
-		LS_TRY(reseal(c, &made.state.pendings[i].key_cms, kek, epoch, err));
-	LS_TRY(reseal(c, &made.state.ca_key_cms, kek, epoch, err));
-	ls_kek_check_value(kek, made.state.cluster_id, epoch, check);
-	ls_state_add_epoch(&made.state, epoch, check);
-	made.state.kek_epoch = epoch;
-	member = ls_state_member(&made.state, c->node);
-	if (!member)
-		return LS_FAIL(err, LS_E_FAILED, "this node, '%s', is not a member", c->node);
-	ls_buf_clear(&member->wrapping_cert_pem);
-	ls_buf_add_bytes(&member->wrapping_cert_pem, wrapping_cert_pem);
-	made.members_or_kek = true;
-	made.cause = ls_strdup("seal");
-	made.subject = ls_format("new sealing key, epoch %lld", (long long)epoch);
-	hand_over(out, &made);
-	return LS_OK;
-}
-
-enum ls_code ls_candidate_seal_forget(const struct ls_candidate_context *c, int64_t epoch,
-	struct ls_candidate *out, struct ls_err *err)
-{
-	LS_CLEANUP(ls_candidate_done) struct ls_candidate made = { 0 };
-	size_t kept = 0;
-
-	if (epoch == c->tip->kek_epoch) {
-		LS_FAIL(err, LS_E_REFUSED,
-			"epoch %lld is the present one: forgetting it would lose every key",
-			(long long)epoch);
-		LS_HINT(err, "lockstep seal rotate starts a new one");
-		return LS_E_REFUSED;
-	}
-	ls_state_copy(&made.state, c->tip);
-	if (!ls_state_epoch_check(c->tip, epoch)) {
-		if (epoch < 1 || epoch > c->tip->kek_epoch)
-			return LS_FAIL(err, LS_E_REFUSED,
-				"there is no epoch %lld; the present one is %lld", (long long)epoch,
-				(long long)c->tip->kek_epoch);
-		made.unchanged = true;
-		hand_over(out, &made);
-		return LS_OK;
-	}
-	for (size_t i = 0; i < made.state.kek_epoch_count; i++)
-		if (made.state.kek_epochs[i].epoch != epoch)
-			made.state.kek_epochs[kept++] = made.state.kek_epochs[i];
-	made.state.kek_epoch_count = kept;
-	made.members_or_kek = true;
-	made.cause = ls_strdup("seal");
-	made.subject = ls_format("forget sealing key, epoch %lld", (long long)epoch);
-	hand_over(out, &made);
+	ls_candidate_hand_over(out, &made);
 	return LS_OK;
 }
 
@@ -510,8 +453,8 @@ enum ls_code ls_candidate_adopt(
 	}
 	made.unchanged = !made.components;
 	made.cause = ls_strdup("template");
-	list = joined(made.components);
+	list = ls_candidate_list(made.components);
 	made.subject = ls_format("%s: new component", list);
-	hand_over(out, &made);
+	ls_candidate_hand_over(out, &made);
 	return LS_OK;
 }

@@ -68,11 +68,36 @@ LS_CHECK enum ls_code ls_candidate_request(const struct ls_candidate_context *co
 LS_CHECK enum ls_code ls_candidate_rollback(const struct ls_candidate_context *context,
 	const struct ls_state *earlier, const struct ls_generation *about, struct ls_candidate *out,
 	struct ls_err *err);
-/* A new KEK epoch: everything sealed anew under `kek`; the member `context->node` gets the wrapping
- * certificate. */
+/* A new KEK epoch, and the certificates to which it is wrapped: one for each member. */
+struct ls_new_epoch {
+	struct ls_bytes kek;
+	const struct ls_new_wrapping {
+		const char *node;
+		struct ls_bytes cert_pem;
+	} * wrappings;
+	size_t wrapping_count;
+};
+/* Everything sealed anew. */
 LS_CHECK enum ls_code ls_candidate_seal_rotate(const struct ls_candidate_context *context,
-	struct ls_bytes kek, struct ls_bytes wrapping_cert_pem, struct ls_candidate *out,
+	const struct ls_new_epoch *epoch, struct ls_candidate *out, struct ls_err *err);
+/* One member more, from generation `generation` on; `replace`: in place of one of that name. */
+struct ls_new_member {
+	const char *node;
+	bool replace;
+	struct ls_bytes signing_cert_pem, wrapping_cert_pem;
+};
+LS_CHECK enum ls_code ls_candidate_join(const struct ls_candidate_context *context,
+	const struct ls_new_member *member, int64_t generation, struct ls_candidate *out,
 	struct ls_err *err);
+/* One member fewer: a new epoch for the others, and new generated credentials. With `new_ca` the
+ * member is thought to be in others' hands: the cluster's CA is replaced (the old certificate stays
+ * beside it), and credentials that an operator installed are marked as known to it. */
+LS_CHECK enum ls_code ls_candidate_remove(const struct ls_candidate_context *context,
+	const char *node, const struct ls_new_epoch *epoch, const struct ls_signer *new_ca,
+	struct ls_candidate *out, struct ls_err *err);
+/* Afterwards only the first certificate of the CA's stays; `unchanged` if it is the only one. */
+LS_CHECK enum ls_code ls_candidate_drop_ca(
+	const struct ls_candidate_context *context, struct ls_candidate *out, struct ls_err *err);
 /* Takes an epoch off the list; nodes then destroy what opens it. */
 LS_CHECK enum ls_code ls_candidate_seal_forget(const struct ls_candidate_context *context,
 	int64_t epoch, struct ls_candidate *out, struct ls_err *err);

@@ -9,6 +9,7 @@ struct ls_https {
 	CURL *easy;
 	struct ls_buf ca_pem, cert_pem;
 	struct ls_secret key_pem;
+	char *ca_file, *cert_file, *key_file;
 	bool insecure;
 };
 
@@ -40,6 +41,9 @@ void ls_https_new(const struct ls_https_tls *tls, struct ls_https **out)
 	ls_buf_add_bytes(&h->cert_pem, tls->cert_pem);
 	if (tls->key_pem.len > 0)
 		ls_secret_set(&h->key_pem, tls->key_pem);
+	h->ca_file = tls->ca_file ? ls_strdup(tls->ca_file) : NULL;
+	h->cert_file = tls->cert_file ? ls_strdup(tls->cert_file) : NULL;
+	h->key_file = tls->key_file ? ls_strdup(tls->key_file) : NULL;
 	h->insecure = tls->insecure;
 	ls_https_free(out);
 	*out = h;
@@ -56,6 +60,9 @@ void ls_https_free(struct ls_https **https)
 	ls_buf_done(&h->ca_pem);
 	ls_buf_done(&h->cert_pem);
 	ls_secret_done(&h->key_pem);
+	free(h->ca_file);
+	free(h->cert_file);
+	free(h->key_file);
 	free(h);
 	*https = NULL;
 }
@@ -119,6 +126,17 @@ static struct curl_blob blob(struct ls_bytes pem)
 	};
 }
 
+static void set_tls_files(struct ls_https *h)
+{
+	(void)curl_easy_setopt(h->easy, CURLOPT_PROTOCOLS_STR, "https");
+	(void)curl_easy_setopt(h->easy, CURLOPT_CAINFO, h->ca_file);
+	(void)curl_easy_setopt(h->easy, CURLOPT_CAPATH, NULL);
+	if (h->cert_file && h->key_file) {
+		(void)curl_easy_setopt(h->easy, CURLOPT_SSLCERT, h->cert_file);
+		(void)curl_easy_setopt(h->easy, CURLOPT_SSLKEY, h->key_file);
+	}
+}
+
 static void set_tls(struct ls_https *h)
 {
 	struct curl_blob ca = blob(ls_buf_bytes(&h->ca_pem));
@@ -126,6 +144,10 @@ static void set_tls(struct ls_https *h)
 	struct curl_blob key = blob(ls_secret_bytes(&h->key_pem));
 
 	(void)curl_easy_setopt(h->easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
+	if (h->ca_file) {
+		set_tls_files(h);
+		return;
+	}
 	if (h->insecure) {
 		(void)curl_easy_setopt(h->easy, CURLOPT_PROTOCOLS_STR, "https");
 		(void)curl_easy_setopt(h->easy, CURLOPT_SSL_VERIFYPEER, 0L);

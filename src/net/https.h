@@ -14,13 +14,15 @@
 
 struct ls_https;
 
-/* All three are copied. With ca_pem the scheme must be https, and the peer's chain must lead to it
- * and its leaf name the host of the URL (RFC 9525; for an address an IP SAN). Without, it must be
- * http (tests, an engine on loopback). */
+/* All are copied. Files are read again for each new connection, so what is renewed in place needs
+ * no new handle; cert_file may hold the key as well (key_file is then the same). With a CA the
+ * scheme must be https, and the peer's chain must lead to it and its leaf name the host of the URL
+ * (RFC 9525; for an address an IP SAN). Without, it must be http (tests, an engine on loopback). */
 struct ls_https_tls {
 	struct ls_bytes ca_pem;
 	struct ls_bytes cert_pem; /* and key_pem: shown to the peer; empty: none is */
 	struct ls_bytes key_pem;
+	const char *ca_file, *cert_file, *key_file; /* instead of the above; NULL: none */
 	/* https without looking at who answers; the others must be empty. Only for getting a CA
 	 * that is then compared with a digest which came another way: nothing else that is received
 	 * so may be believed, and nothing secret sent. */

@@ -230,6 +230,18 @@ enum ls_code ls_identity_save(
 	return save_public(fd, node_name, ls_buf_bytes(&text), err);
 }
 
+enum ls_code ls_identity_save_ca(
+	const char *path, struct ls_identity *identity, struct ls_bytes ca_pem, struct ls_err *err)
+{
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+
+	LS_TRY(make_dir(path, &fd, err));
+	LS_TRY(save_public(fd, ca_name, ca_pem, err));
+	ls_buf_clear(&identity->ca_pem);
+	ls_buf_add_bytes(&identity->ca_pem, ca_pem);
+	return LS_OK;
+}
+
 static void wrapping_name(int64_t epoch, const char *what, char out[NAME_SIZE])
 {
 	(void)snprintf(out, NAME_SIZE, "wrapping-%lld-%s.pem", (long long)epoch, what);

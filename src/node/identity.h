@@ -34,6 +34,9 @@ LS_CHECK enum ls_code ls_identity_load(
 /* Writes all but wrapping keys; each file whole and synced, node.json last. */
 LS_CHECK enum ls_code ls_identity_save(
 	const char *path, const struct ls_identity *identity, struct ls_err *err);
+/* The cluster's CA certificate alone; the identity in memory follows. */
+LS_CHECK enum ls_code ls_identity_save_ca(
+	const char *path, struct ls_identity *identity, struct ls_bytes ca_pem, struct ls_err *err);
 LS_CHECK enum ls_code ls_identity_save_wrapping(
 	const char *path, int64_t epoch, const struct ls_signer *wrapping, struct ls_err *err);
 /* LS_E_NOT_FOUND: never had or destroyed. */

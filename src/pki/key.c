@@ -366,6 +366,58 @@ enum ls_code ls_key_to_pem(EVP_PKEY *key, struct ls_secret *out, struct ls_err *
 	return LS_OK;
 }
 
+enum ls_code ls_key_public_pem(EVP_PKEY *key, struct ls_buf *out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_bio_free) BIO *bio = BIO_new(BIO_s_mem());
+
+	if (!bio || PEM_write_bio_PUBKEY(bio, key) != 1)
+		return ls_ossl_fail(err, LS_E_CRYPTO, "write a public key");
+	ls_buf_clear(out);
+	ls_bio_take(bio, out);
+	return LS_OK;
+}
+
+static enum ls_code read_public(const struct ls_pem *pem, EVP_PKEY **out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_key_free) EVP_PKEY *key = NULL;
+	const unsigned char *at = pem->der;
+
+	if (strcmp(pem->label, PEM_STRING_PUBLIC) != 0 || pem->header[0])
+		return LS_FAIL(err, LS_E_REFUSED,
+			"%s: found a '%.40s' block, wanted one PUBLIC KEY block (RFC 7468 section "
+			"13)",
+			pem->name, pem->label);
+	key = d2i_PUBKEY(NULL, &at, (long)pem->der_len);
+	if (!key || at != pem->der + pem->der_len)
+		return LS_FAIL(err, LS_E_REFUSED,
+			"%s: found a PUBLIC KEY block that cannot be read (%s), wanted one key and "
+			"nothing behind it (RFC 5280 section 4.1.2.7)",
+			pem->name, ls_ossl_reason());
+	*out = LS_TAKE(key);
+	return LS_OK;
+}
+
+enum ls_code ls_key_from_public_pem(
+	const char *name, struct ls_bytes text, EVP_PKEY **out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_pem_done) struct ls_pem pem = { 0 };
+	LS_CLEANUP(ls_key_free) EVP_PKEY *key = NULL;
+	bool more;
+
+	LS_TRY(ls_pem_open(&pem, name, text, err));
+	LS_TRY(ls_pem_next(&pem, &more, err));
+	if (!more)
+		return LS_FAIL(err, LS_E_REFUSED,
+			"%s: found no PUBLIC KEY block, wanted one (RFC 7468 section 13)", name);
+	LS_TRY(read_public(&pem, &key, err));
+	LS_TRY(ls_pem_next(&pem, &more, err));
+	if (more)
+		return LS_FAIL(err, LS_E_REFUSED, "%s: found two blocks, wanted one", name);
+	ERR_clear_error();
+	*out = LS_TAKE(key);
+	return LS_OK;
+}
+
 void ls_key_id(EVP_PKEY *key, char out[65])
 {
 	LS_CLEANUP(ls_der_free) unsigned char *der = NULL;

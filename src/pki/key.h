@@ -41,6 +41,13 @@ LS_CHECK enum ls_code ls_key_from_pem(const char *name, struct ls_bytes pem,
 /* PKCS#8 PEM, unencrypted. */
 LS_CHECK enum ls_code ls_key_to_pem(
 	struct evp_pkey_st *key, struct ls_secret *out, struct ls_err *err);
+/* The public half: SubjectPublicKeyInfo in PEM (RFC 7468 section 13). */
+LS_CHECK enum ls_code ls_key_public_pem(
+	struct evp_pkey_st *key, struct ls_buf *out, struct ls_err *err);
+/* Reads such a text, whoever wrote it: one PUBLIC KEY block that is DER to its last byte, and no
+ * other block. LS_E_REFUSED. `name` is for the message. */
+LS_CHECK enum ls_code ls_key_from_public_pem(
+	const char *name, struct ls_bytes pem, struct evp_pkey_st **out, struct ls_err *err);
 /* Hex SHA-256 of the SubjectPublicKeyInfo; equal for a private key and its public half. */
 void ls_key_id(struct evp_pkey_st *key, char out[65]);
 void ls_key_free(struct evp_pkey_st **key);

@@ -98,6 +98,22 @@ enum ls_code ls_san_check(const char *san, struct ls_err *err)
 		san);
 }
 
+char *ls_san_of_host(const char *host)
+{
+	size_t len = strlen(host);
+	bool bracketed = len > 2 && host[0] == '[' && host[len - 1] == ']';
+	LS_CLEANUP(ls_free_str)
+	char *inner = bracketed ? ls_strndup(host + 1, len - 2) : ls_strdup(host);
+	char text[INET6_ADDRSTRLEN];
+	unsigned char address[16];
+	size_t address_len;
+
+	if (address_parse(inner, address, &address_len) && (!bracketed || address_len == 16) &&
+		inet_ntop(address_len == 4 ? AF_INET : AF_INET6, address, text, sizeof text))
+		return ls_format("IP:%s", text);
+	return !bracketed && ls_host_name_valid(host) ? ls_format("DNS:%s", host) : NULL;
+}
+
 static void name_free(GENERAL_NAME **name)
 {
 	GENERAL_NAME_free(*name);

@@ -14,6 +14,9 @@ struct stack_st_GENERAL_NAME;
 /* LS_E_REFUSED unless the text can stand in a certificate: a host name (one "*." in front is fine),
  * an address, an absolute URI, a mailbox. */
 LS_CHECK enum ls_code ls_san_check(const char *san, struct ls_err *err);
+/* The name for what a host is called: "IP:…" in the address's shortest form (brackets around one of
+ * IPv6 are fine), else "DNS:…". NULL: neither an address nor a host name. From the heap. */
+char *ls_san_of_host(const char *host);
 /* The names for an extension; the caller frees them. */
 LS_CHECK enum ls_code ls_san_encode(
 	char *const *sans, struct stack_st_GENERAL_NAME **out, struct ls_err *err);

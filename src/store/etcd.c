@@ -1,6 +1,6 @@
 /* The store in etcd (DESIGN 5 to 7). Beside what etcd_record.h names:
  *
- *   decided/<generation>      begin and votes of a decided generation, for members that were away
+ *   note/…, decided/…         etcd_notes.h
  *   pack/<commit>/<part>      at most PART_BYTES each; "size" comes last
  *   kek/<epoch>/<node>        signed by their wrapper (pki/seal.h), so not again here
  */
@@ -8,18 +8,26 @@
 #include <string.h>
 
 #include "pki/digest.h"
-#include "store/etcd_record.h"
+#include "store/etcd_notes.h"
 
 #define PART_BYTES ((size_t)256 << 10)
 #define PARTS_MAX 64
 #define PACK_MAX_BYTES (PARTS_MAX * PART_BYTES)
 #define ATTEMPTS_MAX 16
 #define ID_BYTES 16
+#define LEASE_TTL_S 10
+/* Between publishing and beginning lie milliseconds; an initiator may be stopped in between. */
+#define ORPHAN_PATIENCE_MS 600000
 
 struct etcd {
 	struct ls_store base;
 	struct ls_etcd_place place;
+	struct ls_etcd_settings settings; /* for the watch, which begins when it is asked for */
 	struct ls_etcd_watch *watch;
+	char **orphans; /* packs that seemed to belong to nothing, and since when */
+	int64_t ttl_s;
+	bool (*alive)(void *arg);
+	void *alive_arg;
 };
 
 static struct etcd *etcd_of(struct ls_store *store)
@@ -48,7 +56,8 @@ static enum ls_code etcd_read(struct ls_store *store, struct ls_store_view *out,
 /* Moves of the record. */
 
 struct move {
-	enum { MOVE_BEGIN, MOVE_DECIDE, MOVE_ABORT, MOVE_REVERT, MOVE_CLOSE } kind;
+	enum { MOVE_BEGIN, MOVE_DECIDE, MOVE_ABORT, MOVE_REVERT, MOVE_CLOSE, MOVE_RESTORE } kind;
+	const struct ls_tip *tip;
 	const struct ls_rotation *rotation;
 	const struct ls_outcome *outcome;
 	const char *nonce, *commit, *why;
@@ -68,6 +77,8 @@ static enum ls_code apply(const struct move *m, struct ls_store_view *view, stru
 		return ls_record_revert(view, m->nonce, m->commit, m->why, m->at_s, err);
 	case MOVE_CLOSE:
 		return ls_record_close(view, m->nonce, m->outcome, err);
+	case MOVE_RESTORE:
+		return ls_record_restore(view, m->tip, err);
 	}
 	return LS_FAIL(err, LS_E_FAILED, "an unknown move");
 }
@@ -113,34 +124,6 @@ static void clear_rotation(const struct etcd *e, struct changes *c)
 	change(c, ls_etcd_key(&e->place, "report/"), NULL, true);
 }
 
-/* What the members said about a generation, word for word. */
-static enum ls_code proof(const struct etcd *e, const struct ls_etcd_snapshot *s, struct changes *c,
-	struct ls_err *err)
-{
-	const struct ls_rotation *r = s->view.rotation;
-	LS_CLEANUP(json_done)
-	json_t *json = json_pack(
-		"{s:s, s:s, s:[]}", "commit", r->commit, "begin", ls_buf_text(s->begin), "votes");
-	LS_CLEANUP(ls_free_str)
-	char *name = ls_format("decided/%012lld", (long long)r->generation);
-	char *text;
-
-	for (size_t i = 0; i < ls_strv_count(r->participants); i++) {
-		LS_CLEANUP(ls_free_str)
-		char *key =
-			ls_format("%svote/%s/%s", e->place.prefix, r->nonce, r->participants[i]);
-		const struct ls_buf *vote = ls_etcd_list_get(&s->list, key);
-
-		(void)json_array_append_new(
-			json_object_get(json, "votes"), json_string(vote ? ls_buf_text(vote) : ""));
-	}
-	text = json ? json_dumps(json, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
-	if (!text)
-		return LS_FAIL(err, LS_E_FAILED, "the votes cannot be written as JSON");
-	change(c, ls_etcd_key(&e->place, name), text, false);
-	return LS_OK;
-}
-
 /* `s` is as after the move, but for what etcd holds. */
 static enum ls_code gather_changes(const struct etcd *e, const struct ls_etcd_snapshot *s,
 	const struct move *m, const char *commit, struct changes *c, struct ls_err *err)
@@ -153,7 +136,9 @@ static enum ls_code gather_changes(const struct etcd *e, const struct ls_etcd_sn
 		change(c, ls_etcd_key(&e->place, "begin"), value, false);
 		return LS_OK;
 	case MOVE_DECIDE:
-		return proof(e, s, c, err);
+		LS_TRY(ls_etcd_proof_decided(&e->place, s, &value, err));
+		change(c, ls_etcd_proof_key(&e->place, s->view.rotation->generation), value, false);
+		return LS_OK;
 	case MOVE_ABORT:
 		change(c, ls_format("%spack/%s/", e->place.prefix, commit), NULL, true);
 		clear_rotation(e, c);
@@ -162,6 +147,12 @@ static enum ls_code gather_changes(const struct etcd *e, const struct ls_etcd_sn
 		clear_rotation(e, c);
 		return LS_OK;
 	case MOVE_REVERT:
+		LS_TRY(ls_etcd_proof_reverted(&e->place, s, m->commit, &value, err));
+		change(c, ls_etcd_proof_key(&e->place, s->view.rotation->generation + 1), value,
+			false);
+		return LS_OK;
+	case MOVE_RESTORE:
+		clear_rotation(e, c);
 		return LS_OK;
 	}
 	return LS_FAIL(err, LS_E_FAILED, "an unknown move");
@@ -348,12 +339,23 @@ static enum ls_code etcd_report(struct ls_store *store, const char *nonce,
 
 /* Packs and wraps: what they hold is judged by those who read it. */
 
+/* The same once more is harmless, so a lost answer is asked for again. */
+static enum ls_code put_all(
+	struct etcd *e, const struct ls_etcd_change *changes, size_t count, struct ls_err *err)
+{
+	bool unknown = false, done = false;
+
+	for (int i = 0; i < ATTEMPTS_MAX && !done; i++)
+		LS_TRY(judge(ls_etcd_txn(e->place.api, NULL, 0, changes, count, &done, err),
+			&unknown, err));
+	return done ? LS_OK : gave_up(err, unknown);
+}
+
 static enum ls_code put(struct etcd *e, const char *key, struct ls_bytes value, struct ls_err *err)
 {
 	struct ls_etcd_change change = { .key = key, .value = value };
-	bool done = false;
 
-	return ls_etcd_txn(e->place.api, NULL, 0, &change, 1, &done, err);
+	return put_all(e, &change, 1, err);
 }
 
 static enum ls_code drop(struct etcd *e, const char *prefix, struct ls_err *err)
@@ -379,11 +381,16 @@ static enum ls_code etcd_publish(
 		LS_CLEANUP(ls_free_str)
 		char *key = ls_format("%spack/%s/%02zu", e->place.prefix, commit, part);
 		size_t from = part * PART_BYTES, left = pack.len - from;
+		struct ls_bytes bytes = { (const char *)pack.data + from,
+			left < PART_BYTES ? left : PART_BYTES };
 
-		LS_TRY(put(e, key,
-			(struct ls_bytes){ (const char *)pack.data + from,
-				left < PART_BYTES ? left : PART_BYTES },
-			err));
+		if (left > PART_BYTES)
+			LS_TRY(put(e, key, bytes, err));
+		else /* the last one, most often the only one: with the size, in one go */
+			return put_all(e,
+				(struct ls_etcd_change[]){ { .key = key, .value = bytes },
+					{ .key = size_key, .value = LS_BYTES_STR(size) } },
+				2, err);
 	}
 	return put(e, size_key, LS_BYTES_STR(size), err);
 }
@@ -455,19 +462,103 @@ static enum ls_code etcd_drop_wraps(struct ls_store *store, int64_t epoch, struc
 	return drop(e, prefix, err);
 }
 
+/* Who only looks now and then needs no thread for it. */
+static enum ls_code start_watch(struct etcd *e, struct ls_err *err)
+{
+	return e->watch ? LS_OK
+			: ls_etcd_watch_start(&e->settings, e->place.prefix, &e->watch, err);
+}
+
 static int etcd_watch_fd(struct ls_store *store)
 {
-	return ls_etcd_watch_fd(etcd_of(store)->watch);
+	struct etcd *e = etcd_of(store);
+
+	return start_watch(e, NULL) == LS_OK ? ls_etcd_watch_fd(e->watch) : -1;
+}
+
+/* Notes, proofs, and an engine that lost something. */
+
+static void etcd_set_lease(
+	struct ls_store *store, int64_t ttl_s, bool (*alive)(void *arg), void *arg)
+{
+	struct etcd *e = etcd_of(store);
+
+	e->ttl_s = ttl_s;
+	e->alive = alive;
+	e->alive_arg = arg;
+}
+
+/* The lease that this handle keeps, or a new one. */
+static enum ls_code need_lease(struct etcd *e, int64_t *out, struct ls_err *err)
+{
+	LS_TRY(start_watch(e, err));
+	*out = ls_etcd_watch_lease(e->watch);
+	if (*out != 0)
+		return LS_OK;
+	LS_TRY(ls_etcd_lease_grant(e->place.api, e->ttl_s, out, err));
+	ls_etcd_watch_keep(e->watch, *out, e->ttl_s, e->alive, e->alive_arg);
+	return LS_OK;
+}
+
+static enum ls_code etcd_put_note(struct ls_store *store, const char *name, const char *body,
+	enum ls_note_how how, struct ls_err *err)
+{
+	struct etcd *e = etcd_of(store);
+	int64_t lease = 0;
+
+	if (how == LS_NOTE_LEASED)
+		LS_TRY(need_lease(e, &lease, err));
+	return ls_etcd_note_put(&e->place, name, body, how == LS_NOTE_CREATE, lease, err);
+}
+
+static enum ls_code etcd_get_notes(
+	struct ls_store *store, const char *prefix, struct ls_notes *out, struct ls_err *err)
+{
+	return ls_etcd_notes_get(&etcd_of(store)->place, prefix, out, err);
+}
+
+static enum ls_code etcd_drop_notes(struct ls_store *store, const char *prefix, struct ls_err *err)
+{
+	return ls_etcd_notes_drop(&etcd_of(store)->place, prefix, err);
+}
+
+static enum ls_code etcd_proof(
+	struct ls_store *store, int64_t generation, struct ls_proof *out, struct ls_err *err)
+{
+	return ls_etcd_proof_get(&etcd_of(store)->place, generation, out, err);
+}
+
+static enum ls_code etcd_put_proof(
+	struct ls_store *store, int64_t generation, const char *text, struct ls_err *err)
+{
+	struct etcd *e = etcd_of(store);
+	LS_CLEANUP(ls_free_str) char *key = ls_etcd_proof_key(&e->place, generation);
+
+	return put(e, key, LS_BYTES_STR(text), err);
+}
+
+static enum ls_code etcd_restore(
+	struct ls_store *store, const struct ls_tip *tip, struct ls_err *err)
+{
+	return move(store, &(struct move){ .kind = MOVE_RESTORE, .tip = tip }, err);
+}
+
+static enum ls_code etcd_tidy(struct ls_store *store, struct ls_err *err)
+{
+	struct etcd *e = etcd_of(store);
+
+	return ls_etcd_tidy(&e->place, ORPHAN_PATIENCE_MS, &e->orphans, err);
 }
 
 static void etcd_free(struct ls_store *store)
 {
 	struct etcd *e = etcd_of(store);
 
+	ls_free_strv(&e->orphans);
+
 	ls_etcd_watch_stop(&e->watch);
-	ls_etcd_free(&e->place.api);
-	free(e->place.prefix);
-	free(e->place.node);
+	ls_etcd_place_done(&e->place);
+	ls_etcd_settings_done(&e->settings);
 	free(e);
 }
 
@@ -486,23 +577,29 @@ static const struct ls_store_ops etcd_ops = {
 	.put_wrap = etcd_put_wrap,
 	.get_wrap = etcd_get_wrap,
 	.drop_wraps = etcd_drop_wraps,
+	.tidy = etcd_tidy,
 	.watch_fd = etcd_watch_fd,
+	.put_note = etcd_put_note,
+	.get_notes = etcd_get_notes,
+	.drop_notes = etcd_drop_notes,
+	.set_lease = etcd_set_lease,
+	.proof = etcd_proof,
+	.put_proof = etcd_put_proof,
+	.restore = etcd_restore,
 };
 
-enum ls_code ls_store_etcd_open(const struct ls_etcd_settings *settings, const char *cluster_id,
-	const char *node, const struct ls_store_trust *trust, struct ls_store **out,
-	struct ls_err *err)
+void ls_store_etcd_open(const struct ls_etcd_settings *settings, const char *cluster_id,
+	const char *node, const struct ls_store_trust *trust, struct ls_store **out)
 {
-	LS_CLEANUP(ls_store_free) struct ls_store *store = NULL;
 	struct etcd *e = ls_alloc(1, sizeof *e);
 
+	ls_store_free(out);
 	e->base.ops = &etcd_ops;
-	store = &e->base;
+	e->ttl_s = LEASE_TTL_S;
 	e->place.prefix = ls_format("/lockstep/%s/", cluster_id);
 	e->place.node = ls_strdup(node);
 	e->place.trust = *trust;
+	ls_etcd_settings_copy(&e->settings, settings);
 	ls_etcd_new(settings, &e->place.api);
-	LS_TRY(ls_etcd_watch_start(settings, e->place.prefix, &e->watch, err));
-	*out = LS_TAKE(store);
-	return LS_OK;
+	*out = &e->base;
 }

@@ -1,6 +1,7 @@
 #include "store/etcd_api.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,55 @@ const struct ls_buf *ls_etcd_list_get(const struct ls_etcd_list *list, const cha
 		if (strcmp(list->kvs[i].key, key) == 0)
 			return &list->kvs[i].value;
 	return NULL;
+}
+
+static struct ls_bytes copy_bytes(struct ls_bytes from)
+{
+	char *data = from.data ? ls_alloc(from.len + 1, 1) : NULL;
+
+	if (data)
+		memcpy(data, from.data, from.len);
+	return (struct ls_bytes){ data, from.len };
+}
+
+static void free_bytes(struct ls_bytes *bytes)
+{
+	if (bytes->data)
+		ls_wipe((void *)(uintptr_t)bytes->data, bytes->len);
+	free((void *)(uintptr_t)bytes->data);
+}
+
+static const char *copy_path(const char *path)
+{
+	return path ? ls_strdup(path) : NULL;
+}
+
+void ls_etcd_settings_copy(struct ls_etcd_settings *to, const struct ls_etcd_settings *from)
+{
+	*to = (struct ls_etcd_settings){
+		.endpoints = ls_strv_copy(from->endpoints),
+		.timeout_ms = from->timeout_ms,
+		.tls = {
+			.ca_pem = copy_bytes(from->tls.ca_pem),
+			.cert_pem = copy_bytes(from->tls.cert_pem),
+			.key_pem = copy_bytes(from->tls.key_pem),
+			.ca_file = copy_path(from->tls.ca_file),
+			.cert_file = copy_path(from->tls.cert_file),
+			.key_file = copy_path(from->tls.key_file),
+		},
+	};
+}
+
+void ls_etcd_settings_done(struct ls_etcd_settings *s)
+{
+	ls_free_strv(&s->endpoints);
+	free_bytes(&s->tls.ca_pem);
+	free_bytes(&s->tls.cert_pem);
+	free_bytes(&s->tls.key_pem);
+	free((void *)(uintptr_t)s->tls.ca_file);
+	free((void *)(uintptr_t)s->tls.cert_file);
+	free((void *)(uintptr_t)s->tls.key_file);
+	*s = (struct ls_etcd_settings){ 0 };
 }
 
 void ls_etcd_new(const struct ls_etcd_settings *settings, struct ls_etcd **out)
@@ -98,14 +148,23 @@ static json_t *compare_json(const struct ls_etcd_compare *c)
 		key_json(c->key), "value", base64_json(c->value));
 }
 
+/* As text: a number would go through a double somewhere. */
+static json_t *id_json(int64_t id)
+{
+	char text[24];
+
+	(void)snprintf(text, sizeof text, "%lld", (long long)id);
+	return json_string(text);
+}
+
 static json_t *change_json(const struct ls_etcd_change *c)
 {
 	if (c->prefix)
 		return json_pack("{s:o}", "request_delete_range", range_json(c->key));
 	if (!c->value.data)
 		return json_pack("{s:{s:o}}", "request_delete_range", "key", key_json(c->key));
-	return json_pack("{s:{s:o, s:o}}", "request_put", "key", key_json(c->key), "value",
-		base64_json(c->value));
+	return json_pack("{s:{s:o, s:o, s:o}}", "request_put", "key", key_json(c->key), "value",
+		base64_json(c->value), "lease", id_json(c->lease));
 }
 
 /* Answers. */
@@ -271,8 +330,8 @@ static enum ls_code take_kvs(const json_t *range, struct ls_etcd_list *list, str
 	return LS_OK;
 }
 
-enum ls_code ls_etcd_read(
-	struct ls_etcd *e, char *const *prefixes, struct ls_etcd_list *out, struct ls_err *err)
+enum ls_code ls_etcd_read_ranges(struct ls_etcd *e, const struct ls_etcd_range *ranges,
+	size_t count, struct ls_etcd_list *out, struct ls_err *err)
 {
 	LS_CLEANUP(json_done) json_t *request = json_pack("{s:[]}", "success");
 	LS_CLEANUP(json_done) json_t *answer = NULL;
@@ -282,12 +341,16 @@ enum ls_code ls_etcd_read(
 	size_t i;
 
 	/* One transaction, so that all of it is of one revision. */
-	for (i = 0; i < ls_strv_count(prefixes); i++)
-		(void)json_array_append_new(
-			ops, json_pack("{s:o}", "request_range", range_json(prefixes[i])));
+	for (i = 0; i < count; i++) {
+		json_t *range = range_json(ranges[i].prefix);
+
+		if (ranges[i].keys_only)
+			(void)json_object_set_new(range, "keys_only", json_true());
+		(void)json_array_append_new(ops, json_pack("{s:o}", "request_range", range));
+	}
 	LS_TRY(ask(e, "/v3/kv/txn", request, false, &answer, err));
 	responses = json_object_get(answer, "responses");
-	if (json_array_size(responses) != ls_strv_count(prefixes))
+	if (json_array_size(responses) != count)
 		return LS_FAIL(err, LS_E_DAMAGED, "etcd: an answer without what was asked for");
 	json_array_foreach(responses, i, response)
 		LS_TRY(take_kvs(json_object_get(response, "response_range"), &list, err));
@@ -296,6 +359,20 @@ enum ls_code ls_etcd_read(
 	*out = list;
 	list = (struct ls_etcd_list){ 0 };
 	return LS_OK;
+}
+
+enum ls_code ls_etcd_read(
+	struct ls_etcd *e, char *const *prefixes, struct ls_etcd_list *out, struct ls_err *err)
+{
+	size_t count = ls_strv_count(prefixes);
+	struct ls_etcd_range *ranges = ls_alloc(count + 1, sizeof *ranges);
+	enum ls_code code;
+
+	for (size_t i = 0; i < count; i++)
+		ranges[i].prefix = prefixes[i];
+	code = ls_etcd_read_ranges(e, ranges, count, out, err);
+	free(ranges);
+	return code;
 }
 
 enum ls_code ls_etcd_txn(struct ls_etcd *e, const struct ls_etcd_compare *compares,
@@ -316,5 +393,30 @@ enum ls_code ls_etcd_txn(struct ls_etcd *e, const struct ls_etcd_compare *compar
 			json_object_get(request, "success"), change_json(&changes[i]));
 	LS_TRY(ask(e, "/v3/kv/txn", request, true, &answer, err));
 	*out_done = json_is_true(json_object_get(answer, "succeeded"));
+	return LS_OK;
+}
+
+enum ls_code ls_etcd_lease_grant(
+	struct ls_etcd *e, int64_t ttl_s, int64_t *out_lease, struct ls_err *err)
+{
+	LS_CLEANUP(json_done) json_t *request = json_pack("{s:o}", "TTL", id_json(ttl_s));
+	LS_CLEANUP(json_done) json_t *answer = NULL;
+
+	LS_TRY(ask(e, "/v3/lease/grant", request, true, &answer, err));
+	*out_lease = number_of(answer, "ID");
+	if (*out_lease == 0)
+		return LS_FAIL(err, LS_E_DAMAGED, "etcd: a lease without a number");
+	return LS_OK;
+}
+
+enum ls_code ls_etcd_lease_keep(struct ls_etcd *e, int64_t lease, struct ls_err *err)
+{
+	LS_CLEANUP(json_done) json_t *request = json_pack("{s:o}", "ID", id_json(lease));
+	LS_CLEANUP(json_done) json_t *answer = NULL;
+
+	/* Once more does no harm, so a lost answer is none. */
+	LS_TRY(ask(e, "/v3/lease/keepalive", request, false, &answer, err));
+	if (number_of(json_object_get(answer, "result"), "TTL") <= 0)
+		return LS_FAIL(err, LS_E_NOT_FOUND, "etcd: the lease has ended");
 	return LS_OK;
 }

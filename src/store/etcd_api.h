@@ -15,10 +15,13 @@
 #include "net/https.h"
 
 struct ls_etcd_settings {
-	char *const *endpoints; /* "https://HOST:PORT" */
+	char **endpoints; /* "https://HOST:PORT" */
 	struct ls_https_tls tls;
 	int64_t timeout_ms; /* of one call on one endpoint */
 };
+/* Copies all that it points to. */
+void ls_etcd_settings_copy(struct ls_etcd_settings *to, const struct ls_etcd_settings *from);
+void ls_etcd_settings_done(struct ls_etcd_settings *copied);
 
 struct ls_etcd_kv {
 	char *key;
@@ -39,11 +42,13 @@ struct ls_etcd_compare {
 	const char *key;
 	struct ls_bytes value;
 };
-/* Puts `value`; with value.data NULL removes the key; `prefix` removes all keys that begin so. */
+/* Puts `value`; with value.data NULL removes the key; `prefix` removes all keys that begin so. With
+ * a lease the key goes when the lease ends. */
 struct ls_etcd_change {
 	const char *key;
 	struct ls_bytes value;
 	bool prefix;
+	int64_t lease;
 };
 
 struct ls_etcd;
@@ -60,11 +65,24 @@ void ls_etcd_free(struct ls_etcd **etcd);
  * revision; linearizable. At most 100,000 keys and 64 MiB. */
 LS_CHECK enum ls_code ls_etcd_read(
 	struct ls_etcd *etcd, char *const *prefixes, struct ls_etcd_list *out, struct ls_err *err);
+/* The same, where of some only the keys are of interest: their values are empty. */
+struct ls_etcd_range {
+	const char *prefix;
+	bool keys_only;
+};
+LS_CHECK enum ls_code ls_etcd_read_ranges(struct ls_etcd *etcd, const struct ls_etcd_range *ranges,
+	size_t count, struct ls_etcd_list *out, struct ls_err *err);
 /* All changes if all compares hold, at one revision; else none, and *out_done is false. A key may
  * stand in one change only; at most 128 compares and changes. */
 LS_CHECK enum ls_code ls_etcd_txn(struct ls_etcd *etcd, const struct ls_etcd_compare *compares,
 	size_t compare_count, const struct ls_etcd_change *changes, size_t change_count,
 	bool *out_done, struct ls_err *err);
+
+/* A lease: a hint whether its holder lives, no lock. It ends ttl_s after it was last kept alive, or
+ * later (a change of the engine's leader starts it anew). LS_E_NOT_FOUND of keep: it has ended. */
+LS_CHECK enum ls_code ls_etcd_lease_grant(
+	struct ls_etcd *etcd, int64_t ttl_s, int64_t *out_lease, struct ls_err *err);
+LS_CHECK enum ls_code ls_etcd_lease_keep(struct ls_etcd *etcd, int64_t lease, struct ls_err *err);
 
 /* A watch of a prefix. Its descriptor becomes readable when something under it may have changed, at
  * the first connection, after each reconnection, and when the engine's history was compacted past
@@ -76,5 +94,12 @@ LS_CHECK enum ls_code ls_etcd_watch_start(const struct ls_etcd_settings *setting
 void ls_etcd_watch_stop(struct ls_etcd_watch **watch); /* waits for its thread: 1 s at most */
 int ls_etcd_watch_fd(const struct ls_etcd_watch *watch);
 void ls_etcd_watch_seen(struct ls_etcd_watch *watch); /* makes the descriptor unreadable again */
+/* Has the watch's thread keep a lease alive, three times in ttl_s, as long as `alive` (asked in
+ * that thread; NULL: always) says so. When it has ended the descriptor becomes readable. 0: none.
+ */
+void ls_etcd_watch_keep(struct ls_etcd_watch *watch, int64_t lease, int64_t ttl_s,
+	bool (*alive)(void *arg), void *arg);
+/* The lease that is kept; 0 once it has ended. */
+int64_t ls_etcd_watch_lease(struct ls_etcd_watch *watch);
 
 #endif

@@ -48,9 +48,8 @@ enum ls_code ls_etcd_sign_value(const struct ls_etcd_place *e, const char *by, c
 	return *out ? LS_OK : LS_FAIL(err, LS_E_FAILED, "'%s' cannot be written as JSON", key);
 }
 
-/* LS_E_DAMAGED: nobody who may has signed it. `by` NULL: any member. */
-static enum ls_code open_value(const struct ls_etcd_place *e, const char *by, const char *key,
-	const struct ls_buf *value, json_t **out_body, struct ls_err *err)
+enum ls_code ls_etcd_open_value(const struct ls_etcd_place *e, const char *by, const char *key,
+	const struct ls_buf *value, char **out_by, json_t **out_body, struct ls_err *err)
 {
 	LS_CLEANUP(json_done)
 	json_t *json = json_loadb(value->data ?: "", value->len, JSON_REJECT_DUPLICATES, NULL);
@@ -73,7 +72,11 @@ static enum ls_code open_value(const struct ls_etcd_place *e, const char *by, co
 		return LS_E_DAMAGED;
 	}
 	*out_body = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-	return *out_body ? LS_OK : LS_FAIL(err, LS_E_DAMAGED, "etcd: '%s' is not JSON", key);
+	if (!*out_body)
+		return LS_FAIL(err, LS_E_DAMAGED, "etcd: '%s' is not JSON", key);
+	if (out_by)
+		*out_by = ls_strdup(who);
+	return LS_OK;
 }
 
 void ls_etcd_snapshot_done(struct ls_etcd_snapshot *s)
@@ -107,7 +110,8 @@ static enum ls_code check_begin(
 	s->begin = ls_etcd_list_get(&s->list, key);
 	if (!s->begin)
 		return LS_FAIL(err, LS_E_DAMAGED, "etcd: '%s' is missing", key);
-	LS_TRY(open_value(e, s->view.rotation->initiator, key, s->begin, &found, err));
+	LS_TRY(ls_etcd_open_value(
+		e, s->view.rotation->initiator, key, s->begin, NULL, &found, err));
 	if (!json_equal(want, found))
 		return LS_FAIL(err, LS_E_DAMAGED, "etcd: the record is not about what '%s' begun",
 			s->view.rotation->initiator);
@@ -130,7 +134,7 @@ static void take_signed(const struct ls_etcd_place *e, struct ls_etcd_snapshot *
 		LS_CLEANUP(json_done) json_t *body = NULL;
 		const char *about;
 
-		if (!value || open_value(e, node, key, value, &body, NULL) != LS_OK)
+		if (!value || ls_etcd_open_value(e, node, key, value, NULL, &body, NULL) != LS_OK)
 			continue;
 		about = json_string_value(json_object_get(body, "node"));
 		if (about && strcmp(about, node) == 0)
@@ -155,6 +159,13 @@ static void drop_stale_reports(struct ls_store_view *view)
 	r->report_count = kept;
 }
 
+static void take_alive(struct ls_etcd_snapshot *s, const char *prefix)
+{
+	for (size_t i = 0; i < s->list.count; i++)
+		if (ls_has_prefix(s->list.kvs[i].key, prefix))
+			ls_strv_add(&s->view.alive, s->list.kvs[i].key + strlen(prefix));
+}
+
 enum ls_code ls_etcd_snapshot_take(
 	const struct ls_etcd_place *e, struct ls_etcd_snapshot *s, struct ls_err *err)
 {
@@ -162,23 +173,28 @@ enum ls_code ls_etcd_snapshot_take(
 	LS_CLEANUP(ls_free_str) char *begin = ls_etcd_key(e, "begin");
 	LS_CLEANUP(ls_free_str) char *vote = ls_etcd_key(e, "vote/");
 	LS_CLEANUP(ls_free_str) char *report = ls_etcd_key(e, "report/");
-	char *prefixes[] = { record, begin, vote, report, NULL };
+	LS_CLEANUP(ls_free_str) char *alive = ls_etcd_key(e, "note/" LS_NOTE_ALIVE);
+	const struct ls_etcd_range ranges[] = { { record, false }, { begin, false },
+		{ vote, false }, { report, false }, { alive, true } };
 	LS_CLEANUP(json_done) json_t *body = NULL;
 	const json_t *id;
 	size_t i;
 
 	ls_etcd_snapshot_done(s);
-	LS_TRY(ls_etcd_read(e->api, prefixes, &s->list, err));
+	LS_TRY(ls_etcd_read_ranges(e->api, ranges, LS_COUNT(ranges), &s->list, err));
 	s->record = ls_etcd_list_get(&s->list, record);
-	if (!s->record)
+	if (!s->record) {
+		take_alive(s, alive);
 		return LS_OK;
-	LS_TRY(open_value(e, NULL, record, s->record, &body, err));
+	}
+	LS_TRY(ls_etcd_open_value(e, NULL, record, s->record, NULL, &body, err));
 	json_array_foreach(json_object_get(body, "moves"), i, id)
 	{
 		if (json_is_string(id))
 			ls_strv_add(&s->moves, json_string_value(id));
 	}
 	LS_TRY(ls_record_from_json(body, &s->view, err));
+	take_alive(s, alive);
 	if (!s->view.rotation)
 		return LS_OK;
 	LS_TRY(check_begin(e, s, err));

@@ -28,6 +28,12 @@ char *ls_etcd_key(const struct ls_etcd_place *place, const char *name);
 LS_CHECK enum ls_code ls_etcd_sign_value(const struct ls_etcd_place *place, const char *by,
 	const char *key, const json_t *body, char **out, struct ls_err *err);
 
+/* The body of a signed value. LS_E_DAMAGED: nobody who may has signed it under this key. `by` NULL:
+ * any member, and *out_by (may be NULL; from the heap) says which. */
+LS_CHECK enum ls_code ls_etcd_open_value(const struct ls_etcd_place *place, const char *by,
+	const char *key, const struct ls_buf *value, char **out_by, json_t **out_body,
+	struct ls_err *err);
+
 /* What etcd holds at one revision. */
 struct ls_etcd_snapshot {
 	struct ls_etcd_list list;

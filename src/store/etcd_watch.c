@@ -18,14 +18,23 @@
 /* Members are started with a progress period of 2 s; a frozen one says nothing, for ever. */
 #define SILENCE_MS 7000
 #define AGAIN_MS 200
+#define KEEP_TIMEOUT_MS 2000
 
 struct ls_etcd_watch {
 	char **endpoints;
 	char *request;
 	struct ls_https *https;
+	struct ls_etcd *api; /* the thread's own, for the lease */
 	int fd;
 	pthread_t thread;
 	atomic_bool stop;
+	struct {
+		pthread_mutex_t mutex;
+		int64_t id; /* 0: none */
+		int64_t ttl_ms, next_ms;
+		bool (*alive)(void *arg);
+		void *arg;
+	} lease;
 	int64_t heard_at_ms; /* of the thread alone, as all below */
 	bool broken;         /* this stream has ended although its connection stands */
 };
@@ -40,6 +49,57 @@ static void look(struct ls_etcd_watch *w)
 	uint64_t one = 1;
 
 	(void)!write(w->fd, &one, sizeof one); /* full: it is readable already */
+}
+
+void ls_etcd_watch_keep(
+	struct ls_etcd_watch *w, int64_t lease, int64_t ttl_s, bool (*alive)(void *arg), void *arg)
+{
+	(void)pthread_mutex_lock(&w->lease.mutex);
+	w->lease.id = lease;
+	w->lease.ttl_ms = ttl_s * 1000;
+	w->lease.next_ms = ls_mono_ms() + w->lease.ttl_ms / 3;
+	w->lease.alive = alive;
+	w->lease.arg = arg;
+	(void)pthread_mutex_unlock(&w->lease.mutex);
+}
+
+int64_t ls_etcd_watch_lease(struct ls_etcd_watch *w)
+{
+	int64_t id;
+
+	(void)pthread_mutex_lock(&w->lease.mutex);
+	id = w->lease.id;
+	(void)pthread_mutex_unlock(&w->lease.mutex);
+	return id;
+}
+
+/* The lease that is to be kept alive now; 0: none, or its holder makes no progress. */
+static int64_t lease_due(struct ls_etcd_watch *w)
+{
+	int64_t now_ms = ls_mono_ms(), id = 0;
+
+	(void)pthread_mutex_lock(&w->lease.mutex);
+	if (w->lease.id != 0 && now_ms >= w->lease.next_ms) {
+		w->lease.next_ms = now_ms + w->lease.ttl_ms / 3;
+		if (!w->lease.alive || w->lease.alive(w->lease.arg))
+			id = w->lease.id;
+	}
+	(void)pthread_mutex_unlock(&w->lease.mutex);
+	return id;
+}
+
+static void keep_lease(struct ls_etcd_watch *w)
+{
+	int64_t id = lease_due(w);
+
+	/* Without an answer it is asked again in a third of its time. */
+	if (id == 0 || ls_etcd_lease_keep(w->api, id, NULL) != LS_E_NOT_FOUND)
+		return;
+	(void)pthread_mutex_lock(&w->lease.mutex);
+	if (w->lease.id == id)
+		w->lease.id = 0;
+	(void)pthread_mutex_unlock(&w->lease.mutex);
+	look(w);
 }
 
 /* A cancelled watch does not end the stream: that is for us to do. */
@@ -64,6 +124,8 @@ static bool tick(void *arg)
 {
 	struct ls_etcd_watch *w = arg;
 
+	if (!atomic_load(&w->stop))
+		keep_lease(w);
 	return !atomic_load(&w->stop) && ls_mono_ms() - w->heard_at_ms < SILENCE_MS;
 }
 
@@ -110,9 +172,22 @@ static void *run(void *arg)
 
 		follow(w, w->endpoints[at]);
 		if (!atomic_load(&w->stop))
+			keep_lease(w);
+		if (!atomic_load(&w->stop))
 			(void)nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
 	}
 	return NULL;
+}
+
+static void watch_free(struct ls_etcd_watch *w)
+{
+	ls_fd_close(&w->fd);
+	ls_free_strv(&w->endpoints);
+	ls_https_free(&w->https);
+	ls_etcd_free(&w->api);
+	(void)pthread_mutex_destroy(&w->lease.mutex);
+	free(w->request);
+	free(w);
 }
 
 enum ls_code ls_etcd_watch_start(const struct ls_etcd_settings *settings, const char *prefix,
@@ -122,6 +197,7 @@ enum ls_code ls_etcd_watch_start(const struct ls_etcd_settings *settings, const 
 	LS_CLEANUP(ls_free_str) char *end = ls_strdup(prefix);
 	LS_CLEANUP(ls_free_str) char *from64 = ls_base64(LS_BYTES_STR(prefix));
 	LS_CLEANUP(ls_free_str) char *end64 = NULL;
+	struct ls_etcd_settings hasty = *settings;
 	int rc;
 
 	if (ls_strv_count(settings->endpoints) == 0)
@@ -134,16 +210,15 @@ enum ls_code ls_etcd_watch_start(const struct ls_etcd_settings *settings, const 
 			       "\"progress_notify\":true,\"fragment\":true}}",
 		from64, end64);
 	ls_https_new(&settings->tls, &w->https);
+	hasty.timeout_ms = KEEP_TIMEOUT_MS;
+	ls_etcd_new(&hasty, &w->api);
+	(void)pthread_mutex_init(&w->lease.mutex, NULL);
 	w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = w->fd < 0 ? errno : pthread_create(&w->thread, NULL, run, w);
 	if (rc != 0) {
 		errno = rc;
 		LS_FAIL_ERRNO(err, "start the watch of etcd");
-		ls_fd_close(&w->fd);
-		ls_free_strv(&w->endpoints);
-		ls_https_free(&w->https);
-		free(w->request);
-		free(w);
+		watch_free(w);
 		return LS_E_IO;
 	}
 	*out = w;
@@ -158,11 +233,7 @@ void ls_etcd_watch_stop(struct ls_etcd_watch **watch)
 		return;
 	atomic_store(&w->stop, true);
 	(void)pthread_join(w->thread, NULL);
-	ls_fd_close(&w->fd);
-	ls_free_strv(&w->endpoints);
-	ls_https_free(&w->https);
-	free(w->request);
-	free(w);
+	watch_free(w);
 	*watch = NULL;
 }
 

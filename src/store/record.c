@@ -56,6 +56,7 @@ void ls_store_view_done(struct ls_store_view *view)
 {
 	ls_rotation_free(&view->rotation);
 	ls_outcome_free(&view->last);
+	ls_free_strv(&view->alive);
 	*view = (struct ls_store_view){ 0 };
 }
 
@@ -284,11 +285,27 @@ enum ls_code ls_record_close(struct ls_store_view *view, const char *nonce,
 	return LS_OK;
 }
 
+enum ls_code ls_record_restore(
+	struct ls_store_view *view, const struct ls_tip *tip, struct ls_err *err)
+{
+	if (view->tip.generation >= tip->generation)
+		return LS_FAIL(err, LS_E_CONFLICT,
+			"the record names generation %lld already, which is not behind %lld",
+			(long long)view->tip.generation, (long long)tip->generation);
+	/* What ran was about a state that is past. */
+	ls_rotation_free(&view->rotation);
+	ls_outcome_free(&view->last);
+	view->tip = *tip;
+	return LS_OK;
+}
+
 /* JSON. */
 
-/* Reasons quote what commands printed, which need not be UTF-8. A vote must not be lost over it. */
-static json_t *text_to_json(const char *text)
+/* Reasons quote what commands printed, which need not be UTF-8. A vote must not be lost over it,
+ * nor over a reason that is not given. */
+static json_t *text_to_json(const char *given)
 {
+	const char *text = given ?: "";
 	json_t *json = json_string(text);
 
 	if (!json) {

@@ -24,6 +24,10 @@ LS_CHECK enum ls_code ls_record_revert(struct ls_store_view *view, const char *n
 LS_CHECK enum ls_code ls_record_close(struct ls_store_view *view, const char *nonce,
 	const struct ls_outcome *outcome, struct ls_err *err);
 
+/* Only forwards, or to begin with. */
+LS_CHECK enum ls_code ls_record_restore(
+	struct ls_store_view *view, const struct ls_tip *tip, struct ls_err *err);
+
 json_t *ls_record_to_json(const struct ls_store_view *view); /* new reference */
 /* LS_E_DAMAGED names what is wrong. */
 LS_CHECK enum ls_code ls_record_from_json(

@@ -79,10 +79,45 @@ struct ls_store_view {
 	struct ls_tip tip;
 	struct ls_rotation *rotation; /* NULL when idle */
 	struct ls_outcome *last;      /* NULL before the first */
+	char **alive; /* nodes whose presence note is there: a hint, for nobody signs a lease */
 };
 void ls_store_view_done(struct ls_store_view *view);
 const struct ls_ballot *ls_rotation_ballot(const struct ls_rotation *rotation, const char *node);
 const struct ls_report *ls_rotation_report(const struct ls_rotation *rotation, const char *node);
+
+/* Notes: small entries of members beside the record, such as the certificate that a member offers
+ * for the next epoch, tokens, presence. A note counts when its writer, a member, signed it together
+ * with its name; others are as none. Only a store for several nodes has them. */
+struct ls_note {
+	char *name; /* "offer/3/n2" */
+	char node[LS_NAME_MAX + 1];
+	char *body;
+};
+struct ls_notes {
+	struct ls_note *items; /* sorted by name */
+	size_t count;
+};
+void ls_notes_done(struct ls_notes *notes);
+enum ls_note_how {
+	LS_NOTE_REPLACE,
+	LS_NOTE_CREATE, /* LS_E_CONFLICT: it is there already */
+	LS_NOTE_LEASED  /* goes when this handle's lease ends (ls_store_set_lease) */
+};
+#define LS_NOTE_ALIVE "alive/" /* and the node's name: presence, which the view lists */
+
+/* What shows that a generation was decided, for a member that was not there (DESIGN 6): the begin
+ * and all its yes votes, or, of a generation that goes back, the bad report and who acted on it. */
+struct ls_proof {
+	char commit[41];
+	char parent[41];
+	int64_t generation;
+	bool revert;
+	char **participants; /* each voted yes; of a revert: who did it */
+	char *text;          /* as it is stored */
+};
+/* So many of the latest generations are kept with their packs, in the store and by each node. */
+#define LS_PROOFS_KEPT 1000
+void ls_proof_done(struct ls_proof *proof);
 
 struct ls_store;
 /* A backend. Each function has the promise of the ls_store_ call of its name. */
@@ -115,6 +150,20 @@ struct ls_store_ops {
 	/* NULL: nothing is ever left */
 	enum ls_code (*tidy)(struct ls_store *store, struct ls_err *err);
 	int (*watch_fd)(struct ls_store *store);
+	/* For several nodes; NULL where there is one. */
+	enum ls_code (*put_note)(struct ls_store *store, const char *name, const char *body,
+		enum ls_note_how how, struct ls_err *err);
+	enum ls_code (*get_notes)(struct ls_store *store, const char *prefix, struct ls_notes *out,
+		struct ls_err *err);
+	enum ls_code (*drop_notes)(struct ls_store *store, const char *prefix, struct ls_err *err);
+	void (*set_lease)(
+		struct ls_store *store, int64_t ttl_s, bool (*alive)(void *arg), void *arg);
+	enum ls_code (*proof)(struct ls_store *store, int64_t generation, struct ls_proof *out,
+		struct ls_err *err);
+	enum ls_code (*put_proof)(
+		struct ls_store *store, int64_t generation, const char *text, struct ls_err *err);
+	enum ls_code (*restore)(
+		struct ls_store *store, const struct ls_tip *tip, struct ls_err *err);
 };
 struct ls_store {
 	const struct ls_store_ops *ops;
@@ -171,6 +220,30 @@ LS_CHECK enum ls_code ls_store_tidy(struct ls_store *store, struct ls_err *err);
  * by timer. */
 int ls_store_watch_fd(struct ls_store *store);
 
+/* Whether several nodes agree here; what follows is for such stores, others say LS_E_REFUSED. */
+bool ls_store_shared(const struct ls_store *store);
+LS_CHECK enum ls_code ls_store_put_note(struct ls_store *store, const char *name, const char *body,
+	enum ls_note_how how, struct ls_err *err);
+/* Those whose names begin with `prefix`. */
+LS_CHECK enum ls_code ls_store_get_notes(
+	struct ls_store *store, const char *prefix, struct ls_notes *out, struct ls_err *err);
+LS_CHECK enum ls_code ls_store_drop_notes(
+	struct ls_store *store, const char *prefix, struct ls_err *err);
+/* The lease of notes: for how long they stay after the last sign of life, and what is asked (in
+ * another thread) before each. */
+void ls_store_set_lease(struct ls_store *store, int64_t ttl_s, bool (*alive)(void *arg), void *arg);
+/* Judged with the trust of this moment, which must be that of the generation before.
+ * LS_E_NOT_FOUND: there is none. LS_E_DAMAGED: it shows nothing. */
+LS_CHECK enum ls_code ls_store_proof(
+	struct ls_store *store, int64_t generation, struct ls_proof *out, struct ls_err *err);
+LS_CHECK enum ls_code ls_store_put_proof(
+	struct ls_store *store, int64_t generation, const char *text, struct ls_err *err);
+/* For an engine that lost what was decided (DESIGN 13), and for one that is new: an idle record
+ * with this tip in place of the one that is there. LS_E_CONFLICT: that one is not behind it, or
+ * moved. */
+LS_CHECK enum ls_code ls_store_restore(
+	struct ls_store *store, const struct ls_tip *tip, struct ls_err *err);
+
 /* How a store whose engine others can write to tells what a member wrote (DESIGN 6): whoever can
  * write there can stop us, never deceive us. `content` names the entry's full key. */
 struct ls_store_trust {
@@ -197,10 +270,10 @@ LS_CHECK enum ls_code ls_store_local_rebuild(
 struct ls_etcd_settings;
 /* A store in etcd, under /lockstep/<cluster_id>/; `node` signs what this handle moves. What is
  * there but bears no member's signature is LS_E_DAMAGED (the record) or not counted (votes,
- * reports). A handle follows changes in a thread of its own, which ls_store_watch_fd speaks for.
- * The settings and `trust` are copied; its arg must outlive the handle. */
-LS_CHECK enum ls_code ls_store_etcd_open(const struct ls_etcd_settings *settings,
-	const char *cluster_id, const char *node, const struct ls_store_trust *trust,
-	struct ls_store **out, struct ls_err *err);
+ * reports). Nothing is asked yet. From the first call of ls_store_watch_fd, or the first leased
+ * note, the handle follows changes in a thread of its own. The settings and `trust` are copied; its
+ * arg must outlive the handle. */
+void ls_store_etcd_open(const struct ls_etcd_settings *settings, const char *cluster_id,
+	const char *node, const struct ls_store_trust *trust, struct ls_store **out);
 
 #endif

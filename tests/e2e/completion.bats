@@ -26,7 +26,7 @@ tab() {
 }
 
 @test "bash: verbs and what follows them" {
-	[ "$(tab lockstep "")" = "init status cert history rollback seal doctor" ]
+	[ "$(tab lockstep "")" = "init status cert history rollback seal etcd-config doctor" ]
 	[ "$(tab lockstep cert s)" = "show set" ]
 	[ "$(tab lockstep cert se)" = "set" ]
 	[ "$(tab lockstep seal "")" = "rotate forget export" ]
@@ -44,14 +44,15 @@ tab() {
 		esac
 	done
 	[ "$(sort <<< "${offered%$'\n'}")" = \
-		"$(lockstep --help | sed -n 's/^  \([a-z]* *[a-z]*\)  .*/\1/p' | sed 's/  */ /; s/ $//' | sort)" ]
+		"$(lockstep --help | sed -n 's/^  \([a-z-]* *[a-z]*\)  .*/\1/p' | sed 's/  */ /; s/ $//' | sort)" ]
 }
 
 @test "bash: the options of a verb are those of its --help" {
 	local verb option
 
-	for verb in init status "cert set" "cert renew" "cert csr" history rollback "seal export" doctor; do
-		for option in $(lockstep $verb --help | head -n 1 | grep -oE -- '-+[a-z][a-z-]*' | sort -u); do
+	for verb in init status "cert set" "cert renew" "cert csr" history rollback "seal export" etcd-config doctor; do
+		for option in $(lockstep $verb --help | head -n 1 | sed 's/^usage: lockstep [a-z-]*//' |
+			grep -oE -- '-+[a-z][a-z-]*' | sort -u); do
 			[[ " $(tab lockstep $verb -) " == *" $option "* ]]
 			lockstep $verb "$option" x --help > /dev/null
 		done
@@ -80,6 +81,8 @@ tab() {
 	[ "$(tab lockstep --root "$TAB_ROOT" init --policy s)" = "strict" ]
 	[ "$(tab lockstep doctor --mend "")" = "objects record identity" ]
 	[ "$(tab lockstep doctor --mend objects --from "")" = "here" ]
+	[ "$(tab lockstep etcd-config --member n1 --initial-state "")" = "new existing" ]
+	[ "$(tab lockstep etcd-config --member n1 --data-dir "")" = "here" ]
 }
 
 @test "bash: rladmin" {
@@ -112,6 +115,7 @@ tab() {
 		}
 		typed $1 "lockstep ro" "lockstep rollback" &&
 			typed $1 "lockstep cert se" "lockstep cert set" &&
+			typed $1 "lockstep etcd-config --initial-c" "config --initial-cluster" &&
 			typed $1 "lockstep --root $2 cert show pro" "cert show proxy" &&
 			typed $1 "lockstep cert set proxy --ch" "proxy --chain" &&
 			typed $1 "lockstep --root $2 history synce" "history syncer" &&

@@ -74,6 +74,21 @@ no_drop_in() {
 	well
 }
 
+@test "the gateway's group reads the gateway's certificate; to an etcd member's files others only pass" {
+	m groupadd -f -r lockstep-gateway
+	m groupadd -f -r etcd
+	m lockstep etcd-config --member n1 --listen 127.0.0.1 --group etcd --data-dir /var/lib/etcd/n1
+	[ "$(m stat -c '%a %U %G' /var/lib/lockstep/etcd/n1/member.pem)" = "640 root etcd" ]
+	m systemctl restart lockstepd
+	until_ 10 well
+	[ "$(m stat -c '%a %U %G' /run/lockstep/gateway.pem)" = "640 root lockstep-gateway" ]
+	m setpriv --reuid nobody --regid etcd --clear-groups cat /var/lib/lockstep/etcd/n1/member.pem >/dev/null
+	run ! as eve cat /var/lib/lockstep/etcd/n1/member.pem
+	run ! as eve ls /var/lib/lockstep
+	run ! as eve ls /var/lib/lockstep/identity/.
+	m lockstep doctor
+}
+
 @test "a drop-in is served by nginx, reloaded over D-Bus, not restarted" {
 	before=$(show MainPID nginx)
 	m openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=prod.example.com \

@@ -1,5 +1,6 @@
 /* Any bytes as a private key, in every form that is read, encrypted ones too: what is taken is
- * written as PKCS#8 and read as the same key. */
+ * written as PKCS#8 and read as the same key. And as a public key, which a node that joins sends.
+ */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,28 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 	return mutate_pem(data, size, max_size, seed);
 }
 
+static void as_public(struct ls_bytes text)
+{
+	LS_CLEANUP(ls_key_free) struct evp_pkey_st *key = NULL;
+	LS_CLEANUP(ls_key_free) struct evp_pkey_st *again = NULL;
+	LS_CLEANUP(ls_buf_done) struct ls_buf pem = { 0 };
+	struct ls_err err = { 0 };
+	char id[65], id_again[65];
+
+	if (ls_key_from_public_pem("key", text, &key, &err) != LS_OK) {
+		if (err.code != LS_E_REFUSED || !err.text[0] || strchr(err.text, '\n'))
+			abort();
+		return;
+	}
+	if (ls_key_public_pem(key, &pem, &err) != LS_OK ||
+		ls_key_from_public_pem("again", ls_buf_bytes(&pem), &again, &err) != LS_OK)
+		abort();
+	ls_key_id(key, id);
+	ls_key_id(again, id_again);
+	if (strcmp(id, id_again) != 0)
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct ls_bytes text = { size ? (const void *)data : "", size };
@@ -24,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct ls_err err = { 0 };
 	char id[65], id_again[65], words[32];
 
+	as_public(text);
 	if (ls_key_from_pem("key", text, LS_BYTES_STR("sesame"), &key, &err) != LS_OK) {
 		if (err.code != LS_E_REFUSED || !err.text[0] || strchr(err.text, '\n'))
 			abort();

@@ -11,8 +11,8 @@ struct fake_blob {
 };
 struct fake_backing {
 	struct ls_store_view view;
-	struct fake_blob *packs, *wraps;
-	size_t pack_count, wrap_count;
+	struct fake_blob *packs, *wraps, *notes, *proofs;
+	size_t pack_count, wrap_count, note_count, proof_count;
 };
 
 void fake_backing_done(struct fake_backing *backing);

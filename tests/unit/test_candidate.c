@@ -403,6 +403,22 @@ START_TEST(what_going_back_refuses)
 }
 END_TEST
 
+/* For all members of the sample but `without`. */
+static const struct ls_new_epoch *new_epoch(
+	const struct ls_secret *kek, const char *cert, const char *without)
+{
+	static struct ls_new_wrapping wrappings[8];
+	static struct ls_new_epoch epoch;
+
+	epoch = (struct ls_new_epoch){ .kek = ls_secret_bytes(kek), .wrappings = wrappings };
+	for (size_t i = 0; i < sample.state.member_count; i++)
+		if (!without || strcmp(sample.state.members[i].name, without) != 0)
+			wrappings[epoch.wrapping_count++] =
+				(struct ls_new_wrapping){ sample.state.members[i].name,
+					LS_BYTES_STR(cert) };
+	return &epoch;
+}
+
 START_TEST(a_new_epoch_seals_everything_anew)
 {
 	LS_CLEANUP(ls_secret_done) struct ls_secret kek = { 0 }, plain = { 0 };
@@ -412,7 +428,7 @@ START_TEST(a_new_epoch_seals_everything_anew)
 	adopt_state();
 	ls_kek_generate(&kek);
 	ck_ok(ls_candidate_seal_rotate(
-		&context, ls_secret_bytes(&kek), LS_BYTES_STR("new wrapping"), &out, &err));
+		&context, new_epoch(&kek, "new wrapping", NULL), &out, &err));
 	ck_assert(out.members_or_kek && !out.unchanged);
 	ck_assert_int_eq(out.state.kek_epoch, 2);
 	ck_assert_ptr_nonnull(ls_state_epoch_check(&out.state, 1));
@@ -426,11 +442,106 @@ START_TEST(a_new_epoch_seals_everything_anew)
 	ck_ok(ls_unseal(ls_buf_bytes(&ls_state_pending(&out.state, "proxy")->key_cms), &only_new,
 		&plain, &err));
 	ls_candidate_done(&out);
-	context.node = "n9";
-	ck_code(ls_candidate_seal_rotate(
-			&context, ls_secret_bytes(&kek), LS_BYTES_STR("w"), &out, &err),
+	sample_member(&sample, "n2", &sample.n2);
+	ck_code(ls_candidate_seal_rotate(&context, new_epoch(&kek, "w", "n2"), &out, &err),
 		LS_E_FAILED);
-	said("this node, 'n9', is not a member");
+	said("a new epoch needs a certificate of each member");
+}
+END_TEST
+
+START_TEST(a_node_joins_and_a_name_is_taken_once)
+{
+	struct ls_new_member n3 = { .node = "n3",
+		.signing_cert_pem = LS_BYTES_STR("signing"),
+		.wrapping_cert_pem = LS_BYTES_STR("wrapping") };
+	size_t before = sample.state.member_count;
+
+	ck_ok(ls_candidate_join(&context, &n3, 7, &out, &err));
+	ck_assert(out.members_or_kek && !out.unchanged);
+	ck_assert_str_eq(out.cause, "join");
+	ck_assert_uint_eq(out.state.member_count, before + 1);
+	ck_assert_int_eq(ls_state_member(&out.state, "n3")->joined, 7);
+	adopt_state();
+	ck_code(ls_candidate_join(&context, &n3, 8, &out, &err), LS_E_REFUSED);
+	said("has a node 'n3' already");
+	hinted("--replace");
+	n3.replace = true;
+	n3.signing_cert_pem = LS_BYTES_STR("another");
+	ck_ok(ls_candidate_join(&context, &n3, 9, &out, &err));
+	ck_assert_uint_eq(out.state.member_count, before + 1);
+	ck_assert_str_eq(
+		ls_buf_text(&ls_state_member(&out.state, "n3")->signing_cert_pem), "another");
+	ck_assert_str_eq(out.subject, "node n3 joins again");
+}
+END_TEST
+
+START_TEST(who_leaves_can_open_nothing_that_comes)
+{
+	LS_CLEANUP(ls_secret_done) struct ls_secret kek = { 0 }, plain = { 0 };
+	LS_CLEANUP(ls_keyring_done) struct ls_keyring only_new = { 0 };
+	LS_CLEANUP(ls_buf_done) struct ls_buf installed = { 0 };
+
+	sample_member(&sample, "n2", &sample.n2);
+	ls_kek_generate(&kek);
+	ls_buf_copy(&installed, &ls_state_component(&sample.state, "api")->chain_pem);
+	ck_ok(ls_candidate_remove(&context, "n2", new_epoch(&kek, "w", "n2"), NULL, &out, &err));
+	ck_assert(out.members_or_kek);
+	ck_assert_ptr_null(ls_state_member(&out.state, "n2"));
+	ck_assert_int_eq(out.state.kek_epoch, 2);
+	ls_keyring_put(&only_new, 2, ls_secret_bytes(&kek));
+	for (size_t i = 0; i < out.state.component_count; i++) {
+		const struct ls_component *c = &out.state.components[i];
+		const struct ls_component *was = ls_state_component(&sample.state, c->name);
+
+		assert_key_fits(c, &only_new);
+		ck_code(ls_unseal(ls_buf_bytes(&c->key_cms), &ring, &plain, &err), LS_E_REFUSED);
+		/* What it knew is replaced, as far as Lockstep made it. */
+		ck_assert(ls_bytes_equal(
+				  ls_buf_bytes(&c->chain_pem), ls_buf_bytes(&was->chain_pem)) ==
+			  (c->origin == LS_ORIGIN_INSTALLED));
+		ck_assert(!c->exposed);
+	}
+	ls_candidate_done(&out);
+	ck_code(ls_candidate_remove(&context, "n1", new_epoch(&kek, "w", "n1"), NULL, &out, &err),
+		LS_E_REFUSED);
+	said("does not remove itself");
+	ck_code(ls_candidate_remove(&context, "n7", new_epoch(&kek, "w", NULL), NULL, &out, &err),
+		LS_E_REFUSED);
+	said("there is no node 'n7'");
+}
+END_TEST
+
+START_TEST(a_compromised_node_takes_the_ca_with_it)
+{
+	LS_CLEANUP(ls_secret_done) struct ls_secret kek = { 0 };
+	LS_CLEANUP(ls_signer_done) struct ls_signer ca = { 0 };
+	LS_CLEANUP(pair_done) struct pair pair = { 0 };
+	LS_CLEANUP(ls_tree_done) struct ls_tree tree = { 0 };
+	LS_CLEANUP(ls_state_done) struct ls_state again = { 0 };
+	LS_CLEANUP(ls_cert_info_done) struct ls_cert_info first = { 0 }, made = { 0 };
+
+	sample_member(&sample, "n2", &sample.n2);
+	ls_kek_generate(&kek);
+	ck_ok(ls_authority_create(sample.state.cluster, SAMPLE_NOW, &ca, &err));
+	ck_ok(ls_candidate_remove(&context, "n2", new_epoch(&kek, "w", "n2"), &ca, &out, &err));
+	ck_ok(ls_cert_info_read(ls_buf_bytes(&out.state.ca_pem), &first, &err));
+	ck_ok(ls_cert_info_read(ls_buf_bytes(&ca.cert_pem), &made, &err));
+	ck_assert_str_eq(first.sha256, made.sha256);
+	ck_assert(ls_state_component(&out.state, "api")->exposed);
+	ck_assert(!ls_state_component(&out.state, "proxy")->exposed);
+	ck_assert_uint_eq(ls_strv_count(out.warnings), 1);
+	/* It is part of the state, until another key stands there. */
+	ls_buf_clear(&ls_state_member(&out.state, "n1")->wrapping_cert_pem);
+	ls_buf_copy(&ls_state_member(&out.state, "n1")->wrapping_cert_pem,
+		&ls_state_member(&sample.state, "n1")->wrapping_cert_pem);
+	ls_state_to_tree(&out.state, &tree);
+	ck_ok(ls_state_from_tree(&tree, &again, &err));
+	ck_assert(ls_state_component(&again, "api")->exposed);
+	adopt_state();
+	ls_keyring_put(&ring, 2, ls_secret_bytes(&kek));
+	pair_make(&pair, SAMPLE_NOW, 90);
+	ck_ok(install("api", &pair, true));
+	ck_assert(!ls_state_component(&out.state, "api")->exposed);
 }
 END_TEST
 
@@ -446,8 +557,7 @@ START_TEST(an_epoch_is_forgotten_once_another_is_in_force)
 	ck_code(ls_candidate_seal_forget(&context, 0, &out, &err), LS_E_REFUSED);
 	said("there is no epoch 0");
 	ls_kek_generate(&kek);
-	ck_ok(ls_candidate_seal_rotate(
-		&context, ls_secret_bytes(&kek), LS_BYTES_STR("w"), &out, &err));
+	ck_ok(ls_candidate_seal_rotate(&context, new_epoch(&kek, "w", NULL), &out, &err));
 	adopt_state();
 	ck_ok(ls_candidate_seal_forget(&context, 1, &out, &err));
 	ck_assert(out.members_or_kek);
@@ -506,5 +616,7 @@ LS_TEST_MAIN_FIXTURE("candidate", setup, teardown,
 	renewal_waits_until_it_is_due, what_an_operator_installed_is_not_renewed_unasked,
 	a_policy_bounds_what_is_issued, going_back_restores_credentials_and_keeps_members,
 	going_back_to_what_is_there_changes_nothing, what_going_back_refuses,
-	a_new_epoch_seals_everything_anew, an_epoch_is_forgotten_once_another_is_in_force,
-	without_the_sealing_key_nothing_is_made, a_template_without_a_component_adds_one)
+	a_new_epoch_seals_everything_anew, a_node_joins_and_a_name_is_taken_once,
+	who_leaves_can_open_nothing_that_comes, a_compromised_node_takes_the_ca_with_it,
+	an_epoch_is_forgotten_once_another_is_in_force, without_the_sealing_key_nothing_is_made,
+	a_template_without_a_component_adds_one)

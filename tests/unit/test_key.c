@@ -390,10 +390,81 @@ START_TEST(an_id_is_of_the_public_half)
 }
 END_TEST
 
+static void refused_public(const struct ls_buf *pem, const char *part)
+{
+	EVP_PKEY *key = NULL;
+
+	ck_code(ls_key_from_public_pem("f.pub", ls_buf_bytes(pem), &key, &err), LS_E_REFUSED);
+	ck_assert_msg(strstr(err.text, "f.pub: ") == err.text, "'%s'", err.text);
+	ck_assert_msg(strstr(err.text, part) != NULL, "'%s' lacks '%s'", err.text, part);
+	ck_assert_ptr_null(key);
+}
+
+START_TEST(a_public_key_goes_both_ways)
+{
+	static const char *const texts[] = { "ec:P-256", "ec:P-521", "rsa:2048", "ed25519" };
+
+	for (size_t i = 0; i < LS_COUNT(texts); i++) {
+		LS_CLEANUP(ls_buf_done) struct ls_buf pem = { 0 };
+		EVP_PKEY *key = make(texts[i]), *again = NULL;
+		char a[65], b[65];
+
+		ck_ok(ls_key_public_pem(key, &pem, &err));
+		ck_ok(ls_key_from_public_pem("f.pub", ls_buf_bytes(&pem), &again, &err));
+		ls_key_id(key, a);
+		ls_key_id(again, b);
+		ck_assert_str_eq(a, b);
+		ls_key_free(&key);
+		ls_key_free(&again);
+	}
+}
+END_TEST
+
+START_TEST(a_public_key_is_one_block_and_nothing_else)
+{
+	LS_CLEANUP(ls_buf_done) struct ls_buf pem = { 0 }, text = { 0 };
+	LS_CLEANUP(ls_secret_done) struct ls_secret private_pem = { 0 };
+	EVP_PKEY *key = make("ec:P-256");
+	unsigned char *der = NULL;
+	int len = i2d_PUBKEY(key, &der);
+	BIO *bio = BIO_new(BIO_s_mem());
+
+	ck_ok(ls_key_public_pem(key, &pem, &err));
+	ck_ok(ls_key_to_pem(key, &private_pem, &err));
+	refused_public(&text, "found no PUBLIC KEY block");
+	ls_buf_add_bytes(&text, ls_secret_bytes(&private_pem));
+	refused_public(&text, "found a 'PRIVATE KEY' block");
+	ls_buf_clear(&text);
+	ls_buf_add_bytes(&text, ls_buf_bytes(&pem));
+	ls_buf_add_bytes(&text, ls_buf_bytes(&pem));
+	refused_public(&text, "found two blocks");
+	ls_buf_clear(&text);
+	ls_buf_add(&text, pem.data, pem.len / 2);
+	refused_public(&text, "damaged block");
+	/* A byte behind the key. */
+	der = OPENSSL_realloc(der, (size_t)len + 1);
+	der[len] = 0;
+	ck_assert_int_gt(PEM_write_bio(bio, PEM_STRING_PUBLIC, "", der, len + 1), 0);
+	ls_buf_clear(&text);
+	take(bio, &text);
+	refused_public(&text, "nothing behind it");
+	/* A point that is not on the curve. */
+	der[len - 1] ^= 1;
+	bio = BIO_new(BIO_s_mem());
+	ck_assert_int_gt(PEM_write_bio(bio, PEM_STRING_PUBLIC, "", der, len), 0);
+	ls_buf_clear(&text);
+	take(bio, &text);
+	refused_public(&text, "cannot be read");
+	OPENSSL_free(der);
+	ls_key_free(&key);
+}
+END_TEST
+
 LS_TEST_MAIN("key", spellings_go_both_ways_and_all_else_is_refused,
 	a_made_key_is_what_was_asked_for, foreign_keys_are_described_by_name,
 	a_curve_spelled_out_by_its_numbers_is_not_the_named_one, what_is_written_is_read_again,
 	older_forms_are_read, line_ends_and_text_between_do_not_matter,
 	encrypted_keys_need_their_passphrase, a_passphrase_may_not_cost_hours,
 	a_passphrase_may_not_cost_hours_of_scrypt_either, one_key_and_only_one,
-	damaged_blocks_are_refused, bytes_behind_the_key_are_refused, an_id_is_of_the_public_half)
+	damaged_blocks_are_refused, bytes_behind_the_key_are_refused, an_id_is_of_the_public_half,
+	a_public_key_goes_both_ways, a_public_key_is_one_block_and_nothing_else)

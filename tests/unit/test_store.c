@@ -109,8 +109,7 @@ static struct ls_store *open_etcd(void)
 
 	etcd_settings_of(&settings);
 	/* Each test's directory names a cluster of its own. */
-	ck_ok(ls_store_etcd_open(
-		&settings, strrchr(dir, '/') + 1, "n1", &etcd_trust, &opened, &err));
+	ls_store_etcd_open(&settings, strrchr(dir, '/') + 1, "n1", &etcd_trust, &opened);
 	return opened;
 }
 
@@ -359,7 +358,7 @@ START_TEST(packs_live_as_long_as_somebody_needs_them)
 	ck_ok(ls_store_fetch(store, moves_commit(1), &pack, &err));
 	ck_ok(end(1, "done"));
 	ck_code(ls_store_fetch(store, moves_commit(1), &pack, &err),
-		open_store == open_etcd ? LS_OK : LS_E_NOT_FOUND);
+		ls_store_shared(store) ? LS_OK : LS_E_NOT_FOUND);
 	ck_ok(ls_store_publish(store, moves_commit(2), bytes, &err));
 	ck_ok(begin(2));
 	ck_ok(ls_store_abort(store, moves_nonce(2), "", 5, &err));
@@ -388,6 +387,95 @@ START_TEST(wraps_are_kept_by_epoch_and_node)
 	decided(1); /* rotations do not touch them */
 	ck_ok(end(1, "done"));
 	ck_ok(ls_store_get_wrap(store, 11, "n1", &wrap, &err));
+}
+END_TEST
+
+/* Of stores for several nodes. */
+
+static const struct ls_notes *notes_of(const char *prefix)
+{
+	static struct ls_notes notes;
+
+	ck_ok(ls_store_get_notes(store, prefix, &notes, &err));
+	return &notes;
+}
+
+START_TEST(notes_are_found_by_their_names)
+{
+	ck_ok(ls_store_put_note(store, "offer/3/n1", "one", LS_NOTE_REPLACE, &err));
+	ck_ok(ls_store_put_note(store, "offer/3/n1", "uno", LS_NOTE_REPLACE, &err));
+	ck_ok(ls_store_put_note(store, "offer/30/n1", "thirty", LS_NOTE_REPLACE, &err));
+	ck_ok(ls_store_put_note(store, "bound/a", "first", LS_NOTE_CREATE, &err));
+	ck_code(ls_store_put_note(store, "bound/a", "second", LS_NOTE_CREATE, &err), LS_E_CONFLICT);
+	ck_assert_uint_eq(notes_of("offer/3/")->count, 1);
+	ck_assert_str_eq(notes_of("offer/3/")->items[0].body, "uno");
+	ck_assert_str_eq(notes_of("offer/3/")->items[0].name, "offer/3/n1");
+	ck_assert_str_eq(notes_of("offer/3/")->items[0].node, "n1");
+	ck_assert_uint_eq(notes_of("offer/")->count, 2);
+	ck_assert_str_eq(notes_of("bound/")->items[0].body, "first");
+	ck_ok(ls_store_drop_notes(store, "offer/3", &err));
+	ck_assert_uint_eq(notes_of("")->count, 1);
+	ck_ok(ls_store_drop_notes(store, "", &err));
+	ck_assert_uint_eq(notes_of("")->count, 0);
+}
+END_TEST
+
+START_TEST(what_was_decided_is_shown)
+{
+	LS_CLEANUP(ls_proof_done) struct ls_proof proof = { 0 };
+
+	decided(1);
+	ck_ok(end(1, "done"));
+	ck_ok(ls_store_proof(store, 1, &proof, &err));
+	ck_assert_str_eq(proof.commit, moves_commit(1));
+	ck_assert_str_eq(proof.parent, "");
+	ck_assert_int_eq(proof.generation, 1);
+	ck_assert(!proof.revert);
+	ck_assert_uint_eq(ls_strv_count(proof.participants), 2);
+	decided(2);
+	fails(ls_store_revert(store, moves_nonce(2), moves_commit(3), "", 9, &err), LS_E_REFUSED);
+	ck_ok(report(2, "n1", 2, false));
+	ck_ok(ls_store_revert(store, moves_nonce(2), moves_commit(3), "n1", 3000, &err));
+	ck_ok(ls_store_proof(store, 3, &proof, &err));
+	ck_assert(proof.revert);
+	ck_assert_str_eq(proof.commit, moves_commit(3));
+	ck_assert_str_eq(proof.parent, moves_commit(2));
+	ck_code(ls_store_proof(store, 4, &proof, &err), LS_E_NOT_FOUND);
+	/* It can be put back where it was lost. */
+	ck_ok(ls_store_put_proof(store, 1, "nothing", &err));
+	ck_ok(ls_store_put_proof(store, 3, proof.text, &err));
+	ck_ok(ls_store_proof(store, 3, &proof, &err));
+}
+END_TEST
+
+START_TEST(a_record_is_restored_forwards_only)
+{
+	struct ls_tip tip = { .generation = 7, .dir_generation = 7 };
+
+	memcpy(tip.commit, moves_commit(7), sizeof tip.commit);
+	memcpy(tip.dir_commit, moves_commit(7), sizeof tip.dir_commit);
+	ck_ok(ls_store_restore(store, &tip, &err));
+	ck_assert_str_eq(now()->tip.commit, moves_commit(7));
+	ck_code(ls_store_restore(store, &tip, &err), LS_E_CONFLICT);
+	ck_ok(begin(8));
+	tip.generation = 6;
+	fails(ls_store_restore(store, &tip, &err), LS_E_CONFLICT);
+	/* What ran was about a state that is past. */
+	tip.generation = 20;
+	ck_ok(ls_store_restore(store, &tip, &err));
+	ck_assert_ptr_null(now()->rotation);
+	ck_assert_int_eq(view.tip.generation, 20);
+}
+END_TEST
+
+START_TEST(one_machine_has_no_notes)
+{
+	struct ls_notes notes = { 0 };
+
+	ck_assert(!ls_store_shared(store));
+	ck_code(ls_store_put_note(store, "a", "b", LS_NOTE_REPLACE, &err), LS_E_REFUSED);
+	ck_assert_ptr_nonnull(strstr(err.hint, "store migrate"));
+	ck_code(ls_store_get_notes(store, "a", &notes, &err), LS_E_REFUSED);
 }
 END_TEST
 
@@ -632,16 +720,20 @@ int main(void)
 		one_rotation_at_a_time, begin_compares_the_tip, votes_are_created_once_and_in_time,
 		moves_of_the_wrong_phase_change_nothing, going_back_is_a_generation_of_its_own,
 		packs_live_as_long_as_somebody_needs_them, wraps_are_kept_by_epoch_and_node };
-	const TTest *const local[] = { a_damaged_record_is_noticed,
+	const TTest *const local[] = { one_machine_has_no_notes, a_damaged_record_is_noticed,
 		a_lost_record_is_made_anew_and_the_old_one_kept, files_are_for_the_owner_alone,
 		two_processes_lose_none_of_their_votes,
 		a_call_that_fails_leaves_the_old_record_or_the_new,
 		a_death_at_any_call_leaves_the_old_record_or_the_new };
+	const TTest *const shared[] = { notes_are_found_by_their_names, what_was_decided_is_shown,
+		a_record_is_restored_forwards_only };
 	int failed = 0;
 
+	failed |= runner_run("store: fake, shared", shared, LS_COUNT(shared), setup_fake, teardown);
 	failed |= runner_run("store: fake", all, LS_COUNT(all), setup_fake, teardown);
 	failed |= runner_run("store: local", all, LS_COUNT(all), setup_local, teardown);
 	etcd_start();
+	failed |= runner_run("store: etcd, shared", shared, LS_COUNT(shared), setup_etcd, teardown);
 	failed |= runner_run("store: etcd", all, LS_COUNT(all), setup_etcd, teardown);
 	etcd_stop();
 	failed |= runner_run("store: files", local, LS_COUNT(local), setup_local, teardown);
