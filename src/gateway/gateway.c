@@ -11,7 +11,9 @@
 /* The daemon does one change after the other: more would only wait there, and it has other callers.
  */
 #define JOINS_MAX 4
-#define PENDING_MAX 16
+/* Others, which nobody must be able to take all of: so many of one address. */
+#define OTHERS_MAX 16
+#define OTHERS_OF_ONE_MAX 4
 #define RETRY_AFTER_S "5"
 
 static const struct ls_gateway_route routes[] = {
@@ -77,6 +79,18 @@ static void refuse_away(struct ls_request *req)
 		"nothing was done; see 'systemctl status lockstepd' on this node, or ask another");
 }
 
+/* Whoever asks is answered 403 then; the reason is here. A join may be refused for its own sake. */
+static void note_refusal(struct ls_gateway *g, const struct ls_gateway_route *route, bool refused)
+{
+	if (route->request_max > 0)
+		return;
+	if (refused && !g->daemon_refuses)
+		ls_gateway_log(g, LOG_ERR, LS_GATEWAY_DAEMON,
+			"the daemon refuses what is passed on: it knows the gateway as the user "
+			"lockstep-gateway, and this is another one");
+	g->daemon_refuses = refused;
+}
+
 static void note_daemon(struct ls_gateway *g, const struct ls_err *failure)
 {
 	if (failure && !g->daemon_away)
@@ -86,6 +100,11 @@ static void note_daemon(struct ls_gateway *g, const struct ls_err *failure)
 	if (!failure && g->daemon_away)
 		ls_gateway_log(g, LOG_NOTICE, LS_GATEWAY_DAEMON, "the daemon answers again");
 	g->daemon_away = failure != NULL;
+}
+
+static int *count_of(struct ls_gateway *g, const struct ls_gateway_route *route)
+{
+	return route->join ? &g->join_count : &g->other_count;
 }
 
 static void pending_free(struct ls_pending *p)
@@ -98,8 +117,7 @@ static void pending_free(struct ls_pending *p)
 		g->pending = p->next;
 	if (p->next)
 		p->next->prev = p->prev;
-	g->pending_count--;
-	g->join_count -= p->route->join;
+	*count_of(g, p->route) -= 1;
 	free(p);
 }
 
@@ -115,8 +133,7 @@ static struct ls_pending *pending_new(
 	if (p->next)
 		p->next->prev = p;
 	g->pending = p;
-	g->pending_count++;
-	g->join_count += route->join;
+	*count_of(g, route) += 1;
 	return p;
 }
 
@@ -150,6 +167,7 @@ static void answered(void *arg, const struct ls_reply *reply, const struct ls_er
 	struct ls_pending *p = arg;
 
 	log_join(p, reply, err);
+	note_refusal(p->gateway, p->route, reply && reply->status == 403);
 	if (reply)
 		relay(p, reply);
 	else if (err->code == LS_E_TIMEOUT)
@@ -184,6 +202,20 @@ static void pass_on(
 	}
 }
 
+static bool has_room(const struct ls_gateway *g, const struct ls_gateway_route *route,
+	const struct ls_peer *peer)
+{
+	int of_one = 0;
+
+	if (route->join)
+		return g->join_count < JOINS_MAX;
+	for (const struct ls_pending *p = g->pending; p; p = p->next)
+		if (!p->route->join && memcmp(ls_request_peer(p->req)->origin, peer->origin,
+					       sizeof peer->origin) == 0)
+			of_one++;
+	return g->other_count < OTHERS_MAX && of_one < OTHERS_OF_ONE_MAX;
+}
+
 void ls_gateway_request(void *arg, struct ls_request *req)
 {
 	struct ls_gateway *g = arg;
@@ -198,7 +230,7 @@ void ls_gateway_request(void *arg, struct ls_request *req)
 		refuse(req, 404, LS_E_NOT_FOUND, "no such resource", NULL);
 	} else if (ls_request_body(req).len > route->request_max) {
 		refuse(req, 413, LS_E_REFUSED, "the request is too long", NULL);
-	} else if (g->pending_count >= PENDING_MAX || (route->join && g->join_count >= JOINS_MAX)) {
+	} else if (!has_room(g, route, ls_request_peer(req))) {
 		refuse(req, 503, LS_E_UNREACHABLE, "too many requests are being worked on",
 			"nothing was done; try again in a few seconds");
 	} else {

@@ -15,7 +15,7 @@ struct ls_gateway_route {
 	const char *to; /* the daemon's path */
 	size_t request_max, answer_max;
 	int64_t timeout_ms;
-	bool join;        /* counts among the few that may run at the same time */
+	bool join;        /* has a place of its own among the few that are worked on */
 	const char *type; /* of a good answer; NULL: what the daemon says */
 };
 
@@ -31,7 +31,7 @@ enum ls_gateway_event {
 	LS_GATEWAY_WAITING, /* there is no certificate */
 	LS_GATEWAY_CERTIFICATE,
 	LS_GATEWAY_CERTIFICATE_REFUSED,
-	LS_GATEWAY_DAEMON, /* cannot be reached, or can again */
+	LS_GATEWAY_DAEMON, /* cannot be reached or refuses, or answers again */
 	LS_GATEWAY_JOIN,
 	LS_GATEWAY_SANDBOX,
 	LS_GATEWAY_EVENT_COUNT
@@ -43,8 +43,9 @@ struct ls_gateway {
 	struct ls_loop *loop;
 	char *socket_path; /* the daemon's */
 	struct ls_pending *pending;
-	int pending_count, join_count;
-	bool daemon_away; /* the last request did not reach it */
+	int join_count, other_count; /* of what is pending */
+	bool daemon_away;            /* the last request did not reach it */
+	bool daemon_refuses;         /* it does not know this user */
 	int log_level;
 	int64_t log_since_ms, log_used; /* of entries that the network causes */
 	int64_t log_left_out;

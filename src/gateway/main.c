@@ -209,6 +209,9 @@ static int run(struct program *p)
 		return ls_code_exit(err.code);
 	}
 	ls_gateway_log(&p->gateway, LOG_NOTICE, LS_GATEWAY_READY, "listening on %s", p->where);
+	if (ls_protect_unlocked())
+		ls_gateway_log(&p->gateway, LOG_WARNING, LS_GATEWAY_START, "%s; %s",
+			ls_protect_unlocked_text, ls_protect_unlocked_hint);
 	ls_systemd_notify("READY=1");
 	on_look(p);
 	p->watchdog_ms = ls_systemd_watchdog_ms();

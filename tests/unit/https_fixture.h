@@ -26,7 +26,7 @@
 #include "tests/unit/runner.h"
 
 #define WAIT_MS 20000
-#define SANS "DNS:localhost,IP:127.0.0.1"
+#define SANS "DNS:localhost,IP:127.0.0.1,IP:::1"
 
 struct identity {
 	EVP_PKEY *key;
@@ -186,15 +186,20 @@ static void stop(void *arg)
 	ls_loop_stop(loop);
 }
 
-static void start(void)
+static void start_at(const char *address)
 {
 	int fd = -1;
 
-	ck_ok(ls_listen_tcp("127.0.0.1:0", &fd, &err));
+	ck_ok(ls_listen_tcp(address, &fd, &err));
 	ls_listen_text(fd, where);
 	ck_ok(ls_server_new_tls(loop, &fd, tls, &limits, on_request, NULL, &server, &err));
 	ck_assert_int_eq(fd, -1);
 	ck_assert_int_eq(pthread_create(&thread, NULL, run, NULL), 0);
+}
+
+static void start(void)
+{
+	start_at("127.0.0.1:0");
 }
 
 static void halt(void)

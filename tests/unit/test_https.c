@@ -41,6 +41,26 @@ START_TEST(get_and_post_reach_a_server_that_proves_its_name_or_address)
 }
 END_TEST
 
+/* Where there is no IPv6 that is said. */
+START_TEST(one_socket_takes_both_families_and_knows_who_is_who)
+{
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0) {
+		ck_code(ls_listen_tcp("[::]:0", &fd, &err), LS_E_IO);
+		return;
+	}
+	(void)close(fd);
+	start_at("[::]:0");
+	ck_assert(ls_has_prefix(where, "[::]:"));
+	ck_ok(get_from("127.0.0.1", "/x"));
+	ck_assert_str_eq(ls_buf_text(&answer), "GET /x 127.0.0.1 -1:");
+	if (get_from("[::1]", "/x") == LS_OK) /* or the loopback has no such address */
+		ck_assert_str_eq(ls_buf_text(&answer), "GET /x ::1 -1:");
+	halt();
+}
+END_TEST
+
 START_TEST(a_server_that_proves_nothing_is_not_talked_to)
 {
 	LS_CLEANUP(ls_buf_done) struct ls_buf other_pem = { 0 };
@@ -252,6 +272,7 @@ END_TEST
 
 LS_TEST_MAIN_FIXTURE("https", setup, teardown,
 	get_and_post_reach_a_server_that_proves_its_name_or_address,
+	one_socket_takes_both_families_and_knows_who_is_who,
 	a_server_that_proves_nothing_is_not_talked_to,
 	insecure_reads_from_whoever_answers_but_only_by_https, what_is_no_tls_is_closed,
 	an_address_has_a_share_of_the_connections,
