@@ -164,14 +164,17 @@ exit_of() { # EXPECTED COMMAND…
 	mkdir -p "$T/n1/etc/lockstep"
 	template proxy "$slow"
 	cluster_begin e1
+	on n1 token create --quiet >"$T/token"
 	on n1 cert renew proxy --force >"$T/change" 2>&1 &
+	change=$!
 	wait_for "[ -e '$T/begun' ]" $DEADLINE
 	on n1 rotation show | grep -q "voting"
-	on n1 token create --quiet >"$T/token" &
-	# The token needs the writer, which is busy; both go on when the hook does.
+	join_with n2 "$T/token" >"$T/join" 2>&1 &
+	joiner=$!
+	wait_for "grep -q 'waiting until the cluster' '$T/join'" $DEADLINE
 	: >"$T/go"
-	wait
-	join_with n2 "$T/token"
+	wait $change
+	wait $joiner
 	daemon_up n2
 	wait_for "all_at 3 && all_well" $DEADLINE
 }
