@@ -335,7 +335,9 @@ void ls_cluster_observe(struct ls_agent *a, const struct ls_store_view *view)
 	p->unreachable = (struct ls_err){ 0 };
 	p->tip = view->tip;
 	p->idle = !view->rotation;
-	p->here = ls_strv_has(view->alive, a->identity.node);
+	p->here = ls_strv_has(view->alive, a->identity.node) != 0;
+	if (!p->here) /* what else this node told may be lost as well */
+		p->offered = 0;
 	p->removed = p->trusted.member_count > 0 && !is_member(a);
 }
 

@@ -148,6 +148,7 @@ enum ls_code ls_cluster_restore(
 {
 	LS_CLEANUP(ls_generation_done) struct ls_generation head = { 0 };
 	struct ls_tip tip = { 0 };
+	enum ls_code code;
 	int64_t from;
 
 	if (!ls_store_shared(a->store) || !ls_agent_record_is_older(a->history, &view->tip, &head))
@@ -159,7 +160,10 @@ enum ls_code ls_cluster_restore(
 	tip.generation = tip.dir_generation = head.generation;
 	(void)snprintf(tip.commit, sizeof tip.commit, "%s", head.commit.hex);
 	(void)snprintf(tip.dir_commit, sizeof tip.dir_commit, "%s", head.commit.hex);
-	LS_TRY(ls_store_restore(a->store, &tip, err));
+	code = ls_store_restore(a->store, &tip, err);
+	if (code == LS_E_CONFLICT)
+		return LS_OK; /* another member was as fast; what is there is looked at next time */
+	LS_TRY(code);
 	a->peers.restored_from = view->tip.generation;
 	a->peers.restored_to = head.generation;
 	return LS_OK;

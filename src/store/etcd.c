@@ -24,7 +24,8 @@ struct etcd {
 	struct ls_etcd_place place;
 	struct ls_etcd_settings settings; /* for the watch, which begins when it is asked for */
 	struct ls_etcd_watch *watch;
-	char **orphans; /* packs that seemed to belong to nothing, and since when */
+	char **orphans;         /* packs that seemed to belong to nothing, and since when */
+	int64_t alive_revision; /* of the engine when this handle's leased note was written */
 	int64_t ttl_s;
 	bool (*alive)(void *arg);
 	void *alive_arg;
@@ -40,6 +41,26 @@ static void json_done(json_t **json)
 	json_decref(*json);
 }
 
+/* An engine that was restored may hold what this node said once, and even keep its lease. */
+static void forget_own_stale(const struct etcd *e, struct ls_etcd_snapshot *s)
+{
+	LS_CLEANUP(ls_free_str)
+	char *key = ls_format("%snote/" LS_NOTE_ALIVE "%s", e->place.prefix, e->place.node);
+	LS_CLEANUP(ls_free_strv) char **alive = NULL;
+
+	for (size_t i = 0; e->alive_revision && i < s->list.count; i++) {
+		if (strcmp(s->list.kvs[i].key, key) != 0 ||
+			s->list.kvs[i].changed == e->alive_revision)
+			continue;
+		for (size_t k = 0; k < ls_strv_count(s->view.alive); k++)
+			if (strcmp(s->view.alive[k], e->place.node) != 0)
+				ls_strv_add(&alive, s->view.alive[k]);
+		ls_free_strv(&s->view.alive);
+		s->view.alive = LS_TAKE(alive);
+		return;
+	}
+}
+
 static enum ls_code etcd_read(struct ls_store *store, struct ls_store_view *out, struct ls_err *err)
 {
 	LS_CLEANUP(ls_etcd_snapshot_done) struct ls_etcd_snapshot s = { 0 };
@@ -47,6 +68,7 @@ static enum ls_code etcd_read(struct ls_store *store, struct ls_store_view *out,
 	if (etcd_of(store)->watch) /* before the look, so that what comes after it is told */
 		ls_etcd_watch_seen(etcd_of(store)->watch);
 	LS_TRY(ls_etcd_snapshot_take(&etcd_of(store)->place, &s, err));
+	forget_own_stale(etcd_of(store), &s);
 	ls_store_view_done(out);
 	*out = s.view;
 	s.view = (struct ls_store_view){ 0 };
@@ -508,7 +530,10 @@ static enum ls_code etcd_put_note(struct ls_store *store, const char *name, cons
 
 	if (how == LS_NOTE_LEASED)
 		LS_TRY(need_lease(e, &lease, err));
-	return ls_etcd_note_put(&e->place, name, body, how == LS_NOTE_CREATE, lease, err);
+	LS_TRY(ls_etcd_note_put(&e->place, name, body, how == LS_NOTE_CREATE, lease, err));
+	if (how == LS_NOTE_LEASED)
+		e->alive_revision = ls_etcd_revision(e->place.api);
+	return LS_OK;
 }
 
 static enum ls_code etcd_get_notes(

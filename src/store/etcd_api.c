@@ -15,6 +15,7 @@ struct ls_etcd {
 	char **endpoints;
 	size_t at; /* that is asked first */
 	int64_t timeout_ms;
+	int64_t revision;
 	struct ls_https *https;
 };
 
@@ -278,8 +279,14 @@ static enum ls_code ask_one(struct ls_etcd *e, const char *endpoint, const char 
 	if (status != 200 || !json_is_object(json))
 		return LS_FAIL(err, LS_E_DAMAGED,
 			"%s answers with HTTP status %d, and not as etcd does", url, status);
+	e->revision = number_of(json_object_get(json, "header"), "revision");
 	*out = LS_TAKE(json);
 	return LS_OK;
+}
+
+int64_t ls_etcd_revision(const struct ls_etcd *e)
+{
+	return e->revision;
 }
 
 /* Goes through the endpoints until one has done it, or may have. */
@@ -323,6 +330,7 @@ static enum ls_code take_kvs(const json_t *range, struct ls_etcd_list *list, str
 			(value64 && ls_unbase64(value64, &value, NULL) != LS_OK))
 			return LS_FAIL(err, LS_E_DAMAGED, "etcd: an entry that is no base64");
 		list->kvs = ls_realloc(list->kvs, list->count + 1, sizeof *list->kvs);
+		list->kvs[list->count].changed = number_of(kv, "mod_revision");
 		list->kvs[list->count].key = ls_buf_take(&key);
 		list->kvs[list->count++].value = value;
 		value = (struct ls_buf){ 0 };

@@ -26,6 +26,7 @@ void ls_etcd_settings_done(struct ls_etcd_settings *copied);
 struct ls_etcd_kv {
 	char *key;
 	struct ls_buf value;
+	int64_t changed; /* the engine's revision when it was written */
 };
 struct ls_etcd_list {
 	struct ls_etcd_kv *kvs;
@@ -74,6 +75,8 @@ LS_CHECK enum ls_code ls_etcd_read_ranges(struct ls_etcd *etcd, const struct ls_
 	size_t count, struct ls_etcd_list *out, struct ls_err *err);
 /* All changes if all compares hold, at one revision; else none, and *out_done is false. A key may
  * stand in one change only; at most 128 compares and changes. */
+/* The revision that the latest answer named. */
+int64_t ls_etcd_revision(const struct ls_etcd *etcd);
 LS_CHECK enum ls_code ls_etcd_txn(struct ls_etcd *etcd, const struct ls_etcd_compare *compares,
 	size_t compare_count, const struct ls_etcd_change *changes, size_t change_count,
 	bool *out_done, struct ls_err *err);
