@@ -53,12 +53,13 @@ static void say(void *arg, const char *text)
 
 int ls_cli_join(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc, char **argv)
 {
-	const char *file = NULL;
-	LS_CLEANUP(ls_secret_done) struct ls_secret text = { 0 };
+	const char *file = NULL, *etcd_cert = NULL, *etcd_key = NULL;
+	LS_CLEANUP(ls_secret_done) struct ls_secret text = { 0 }, cert = { 0 }, key = { 0 };
 	LS_CLEANUP(ls_token_done) struct ls_token token = { 0 };
 	struct ls_enrol wish = { .token = &token, .progress = say, .arg = cli };
 	const struct ls_cli_option options[] = { { "--token-file", &file, NULL },
-		{ "--node", &wish.node, NULL }, { "--replace", NULL, &wish.replace }, { 0 } };
+		{ "--node", &wish.node, NULL }, { "--replace", NULL, &wish.replace },
+		{ "--etcd-cert", &etcd_cert, NULL }, { "--etcd-key", &etcd_key, NULL }, { 0 } };
 	char node[LS_NAME_MAX + 1];
 	struct ls_err err = { 0 };
 	int64_t generation = 0;
@@ -73,8 +74,18 @@ int ls_cli_join(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc, ch
 		fprintf(stderr, "lockstep: join: --token-file FILE is missing\n");
 		return 2;
 	}
+	if (!etcd_cert != !etcd_key) {
+		fprintf(stderr, "lockstep: join: --etcd-cert and --etcd-key go together\n");
+		return 2;
+	}
 	wish.timeout_ms = cli->timeout_ms ? cli->timeout_ms : JOIN_MS;
 	code = ls_cli_read(file, &text, &err);
+	if (code == LS_OK && etcd_cert)
+		code = ls_cli_read(etcd_cert, &cert, &err);
+	if (code == LS_OK && etcd_key)
+		code = ls_cli_read(etcd_key, &key, &err);
+	wish.etcd_cert_pem = ls_secret_bytes(&cert);
+	wish.etcd_key_pem = ls_secret_bytes(&key);
 	if (code == LS_OK)
 		code = ls_token_parse(ls_secret_bytes(&text), &token, &err);
 	if (code == LS_OK)

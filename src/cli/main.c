@@ -22,14 +22,15 @@ static const struct ls_cli_verb verbs[] = {
 	{ "token", "create", "[--ttl 1h]", "prints a token with which one node can join",
 		"Single use. It holds the gateway's address, the CA's fingerprint and a secret.",
 		ls_cli_token_create },
-	{ "join", NULL, "--token-file FILE [--node NAME] [--replace]",
+	{ "join", NULL,
+		"--token-file FILE [--node NAME] [--replace] [--etcd-cert FILE --etcd-key FILE]",
 		"makes this machine a node of the token's cluster",
 		"FILE may be '-'. Keys are made here and do not leave. The whole history is "
 		"fetched "
 		"and\n"
 		"judged. Interrupted, run it again. --replace: in place of a node of that name "
 		"whose disk\n"
-		"is lost.",
+		"is lost. The last two: where etcd's certificates are an operator's.",
 		ls_cli_join },
 	{ "status", NULL, "[--watch]", "shows whether all is well",
 		"Exit 0 only if all is well. What is served is looked at with a handshake each "

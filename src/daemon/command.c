@@ -186,6 +186,20 @@ static enum ls_code migrate(
 	return LS_OK;
 }
 
+/* Forgetting is done when every member has done it. */
+static void warn_of_away(const struct ls_agent *a, struct ls_candidate *candidate)
+{
+	for (size_t i = 0; i < a->peers.away_count; i++) {
+		LS_CLEANUP(ls_free_str)
+		char *text =
+			ls_format("node %s is away: it can open the epoch until it comes back and "
+				  "destroys its key",
+				a->peers.away[i].node);
+
+		ls_strv_add(&candidate->warnings, text);
+	}
+}
+
 enum ls_code ls_command_change(struct ls_agent *a, const struct ls_change *change,
 	const struct ls_author *author, json_t **out, struct ls_err *err)
 {
@@ -206,6 +220,8 @@ enum ls_code ls_command_change(struct ls_agent *a, const struct ls_change *chang
 		a->tidied = false; /* what was prepared for the epoch goes */
 	if (code != LS_OK)
 		return code;
+	if (change->kind == LS_CHANGE_SEAL_FORGET)
+		warn_of_away(a, &candidate);
 	if (change->dry_run) {
 		LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
 

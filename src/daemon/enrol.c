@@ -10,6 +10,7 @@
 #include "control/request.h"
 #include "daemon/agent.h"
 #include "daemon/bootstrap.h"
+#include "daemon/migrate.h"
 #include "net/https.h"
 #include "pki/key.h"
 #include "sys/file.h"
@@ -248,11 +249,26 @@ static enum ls_code save_wrapping(
 	return ls_file_replace(dir_fd, cert_name, LS_BYTES_STR(cert), 0644, (gid_t)-1, err);
 }
 
+static enum ls_code need_own(struct ls_err *err)
+{
+	LS_FAIL(err, LS_E_REFUSED,
+		"etcd's certificates are an operator's, not of the cluster's CA, so the cluster "
+		"cannot give this node one");
+	LS_HINT(err, "join again with --etcd-cert FILE --etcd-key FILE");
+	return LS_E_REFUSED;
+}
+
 static enum ls_code save_etcd(struct enrol *e, int dir_fd, struct ls_err *err)
 {
 	const json_t *etcd = json_object_get(e->body, "etcd");
 	const char *cert = text_of(etcd, "cert");
 	LS_CLEANUP(ls_secret_done) struct ls_secret key = { 0 }, both = { 0 };
+
+	if (strcmp(text_of(etcd, "pki"), "own") == 0)
+		return e->wish->etcd_key_pem.len == 0
+			       ? need_own(err)
+			       : ls_migrate_save_pki(e->paths, LS_BYTES_STR(text_of(etcd, "ca")),
+					 e->wish->etcd_cert_pem, e->wish->etcd_key_pem, err);
 
 	LS_TRY(ls_file_read_secret(dir_fd, "etcd-key.pem", KEY_BYTES_MAX, &key, err));
 	ls_secret_alloc(&both, key.len + strlen(cert));
@@ -352,14 +368,7 @@ static enum ls_code save_engine(struct enrol *e, struct ls_err *err)
 	json_array_foreach(endpoints, i, url)
 		ls_buf_printf(&urls, "%s%s", i ? "," : "", json_string_value(url) ?: "");
 	LS_TRY(ls_engine_parse(ls_buf_text(&urls), &engine, err));
-	if (strcmp(text_of(etcd, "pki"), "own") == 0) {
-		LS_FAIL(err, LS_E_REFUSED,
-			"etcd's certificates are not of the cluster's CA, so the cluster cannot "
-			"give "
-			"this node one");
-		LS_HINT(err, "let etcd's members use certificates of lockstep etcd-config");
-		return LS_E_REFUSED;
-	}
+	engine.own_pki = strcmp(text_of(etcd, "pki"), "own") == 0;
 	return ls_engine_save(e->paths, &engine, err);
 }
 

@@ -14,8 +14,10 @@
 
 struct ls_enrol {
 	const struct ls_token *token;
-	const char *node;   /* NULL: the host's name */
-	bool replace;       /* in place of a node of that name whose disk is lost */
+	const char *node; /* NULL: the host's name */
+	bool replace;     /* in place of a node of that name whose disk is lost */
+	/* Where etcd's certificates are an operator's: this node's, in PEM; else empty. */
+	struct ls_bytes etcd_cert_pem, etcd_key_pem;
 	int64_t timeout_ms; /* for all of it, also while a rotation runs */
 	void (*progress)(void *arg, const char *text); /* may be NULL */
 	void *arg;

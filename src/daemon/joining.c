@@ -1,5 +1,6 @@
 #include "daemon/joining.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "control/join.h"
 #include "daemon/epoch.h"
 #include "pki/key.h"
+#include "sys/file.h"
 
 #define SLICE_BYTES ((size_t)1 << 20)
 #define PUBLIC_PEM_MAX 4096
@@ -262,12 +264,18 @@ static enum ls_code take_in(
 
 static json_t *etcd_json(struct ls_agent *a, const struct papers *p)
 {
+	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/" LS_ENGINE_CA, a->paths.identity);
+	LS_CLEANUP(ls_buf_done) struct ls_buf ca = { 0 };
 	json_t *endpoints = json_array();
+
+	if (a->engine.own_pki) /* without it the joiner cannot reach etcd, and says so */
+		LS_IGNORE(ls_file_read(AT_FDCWD, path, PUBLIC_PEM_MAX * 4, &ca, NULL));
 
 	for (size_t i = 0; i < ls_strv_count(a->engine.endpoints); i++)
 		(void)json_array_append_new(endpoints, json_string(a->engine.endpoints[i]));
-	return json_pack("{s:o, s:s, s:s}", "endpoints", endpoints, "pki",
-		a->engine.own_pki ? "own" : "cluster", "cert", ls_buf_text(&p->etcd));
+	return json_pack("{s:o, s:s, s:s, s:s}", "endpoints", endpoints, "pki",
+		a->engine.own_pki ? "own" : "cluster", "ca", ls_buf_text(&ca), "cert",
+		ls_buf_text(&p->etcd));
 }
 
 static enum ls_code answer(struct ls_agent *a, const struct papers *p,

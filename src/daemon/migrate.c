@@ -30,22 +30,23 @@ static void open_engine(struct ls_agent *a, const struct ls_engine *engine, stru
 }
 
 /* Nothing is taken on trust that could not work: the pair must match before it is written. */
-static enum ls_code save_own_pki(
-	struct ls_agent *a, const struct ls_migrate *wish, struct ls_err *err)
+enum ls_code ls_migrate_save_pki(const struct ls_paths *paths, struct ls_bytes ca_pem,
+	struct ls_bytes cert_pem, struct ls_bytes key_pem, struct ls_err *err)
 {
 	LS_CLEANUP(ls_key_free) struct evp_pkey_st *key = NULL;
 	LS_CLEANUP(ls_secret_done) struct ls_secret both = { 0 };
 	LS_CLEANUP(ls_fd_close) int fd = -1;
 
-	LS_TRY(ls_key_from_pem("--etcd-key", wish->key_pem, (struct ls_bytes){ 0 }, &key, err));
-	if (!ls_credential_matches(wish->cert_pem, key))
-		return LS_FAIL(err, LS_E_REFUSED, "--etcd-cert is not a certificate of --etcd-key");
-	ls_secret_alloc(&both, wish->key_pem.len + 1 + wish->cert_pem.len);
-	memcpy(both.data, wish->key_pem.data, wish->key_pem.len);
-	both.data[wish->key_pem.len] = '\n';
-	memcpy(both.data + wish->key_pem.len + 1, wish->cert_pem.data, wish->cert_pem.len);
-	LS_TRY(ls_dir_open(a->paths.identity, &fd, err));
-	LS_TRY(ls_file_replace(fd, LS_ENGINE_CA, wish->ca_pem, 0600, (gid_t)-1, err));
+	LS_TRY(ls_key_from_pem("the key for etcd", key_pem, (struct ls_bytes){ 0 }, &key, err));
+	if (!ls_credential_matches(cert_pem, key))
+		return LS_FAIL(err, LS_E_REFUSED,
+			"the certificate for etcd is not that of the key for etcd");
+	ls_secret_alloc(&both, key_pem.len + 1 + cert_pem.len);
+	memcpy(both.data, key_pem.data, key_pem.len);
+	both.data[key_pem.len] = '\n';
+	memcpy(both.data + key_pem.len + 1, cert_pem.data, cert_pem.len);
+	LS_TRY(ls_dir_open(paths->identity, &fd, err));
+	LS_TRY(ls_file_replace(fd, LS_ENGINE_CA, ca_pem, 0600, (gid_t)-1, err));
 	return ls_file_replace(fd, LS_ENGINE_PEM, ls_secret_bytes(&both), 0600, (gid_t)-1, err);
 }
 
@@ -55,7 +56,8 @@ static enum ls_code take_wish(struct ls_agent *a, const struct ls_migrate *wish,
 	LS_TRY(ls_engine_parse(wish->endpoints, engine, err));
 	engine->own_pki = wish->ca_pem.len > 0;
 	if (engine->own_pki)
-		return save_own_pki(a, wish, err);
+		return ls_migrate_save_pki(
+			&a->paths, wish->ca_pem, wish->cert_pem, wish->key_pem, err);
 	return ls_has_prefix(engine->endpoints[0], "https:")
 		       ? ls_agent_keep_client_leaf(a, NULL, err)
 		       : LS_OK;

@@ -22,6 +22,9 @@ struct ls_migrate {
  * the engine holds another state of this cluster. LS_E_UNREACHABLE, LS_E_UNKNOWN: the engine. */
 LS_CHECK enum ls_code ls_migrate(struct ls_agent *agent, const struct ls_migrate *wish,
 	bool *out_unchanged, struct ls_err *err);
+/* Of an operator's PKI, into the identity; LS_E_REFUSED when certificate and key do not match. */
+LS_CHECK enum ls_code ls_migrate_save_pki(const struct ls_paths *paths, struct ls_bytes ca_pem,
+	struct ls_bytes cert_pem, struct ls_bytes key_pem, struct ls_err *err);
 /* What a crash left unfinished; nothing to do is LS_OK. */
 LS_CHECK enum ls_code ls_migrate_finish(struct ls_agent *agent, struct ls_err *err);
 

@@ -427,3 +427,42 @@ exit_of() { # EXPECTED COMMAND…
 	on n2 cert renew cm --force
 	wait_for "all_at $((before + 4)) && all_well" $DEADLINE
 }
+
+@test "an etcd with certificates of an operator's own: init --etcd, and a node that joins brings its pair" {
+	local client peer
+
+	authority "$T/ca"
+	pair "$T/server" "$T/ca" san=IP:127.0.0.1
+	pair "$T/c1" "$T/ca" san= eku=clientAuth
+	pair "$T/c2" "$T/ca" san= eku=clientAuth
+	client=$(free_port)
+	peer=$(free_port)
+	start etcd etcd --name own --data-dir "$T/own" --listen-client-urls "https://127.0.0.1:$client" \
+		--advertise-client-urls "https://127.0.0.1:$client" --listen-peer-urls "https://127.0.0.1:$peer" \
+		--initial-advertise-peer-urls "https://127.0.0.1:$peer" --initial-cluster "own=https://127.0.0.1:$peer" \
+		--client-cert-auth --trusted-ca-file "$T/ca-cert.pem" --cert-file "$T/server-cert.pem" \
+		--key-file "$T/server-key.pem" --peer-client-cert-auth --peer-trusted-ca-file "$T/ca-cert.pem" \
+		--peer-cert-file "$T/server-cert.pem" --peer-key-file "$T/server-key.pem" --logger zap \
+		--log-outputs stderr --experimental-watch-progress-notify-interval 2s
+	wait_for "curl -fs --cacert '$T/ca-cert.pem' --cert '$T/c1-cert.pem' --key '$T/c1-key.pem' https://127.0.0.1:$client/health" 60
+	use n1
+	ships "$R"
+	configure n1
+	words=(init --cluster prod --fqdn $FQDN --node n1 --etcd "https://127.0.0.1:$client")
+	exit_of 2 lockstep "${words[@]}" --etcd-ca "$T/ca-cert.pem"
+	exit_of 3 lockstep "${words[@]}" --etcd-ca "$T/ca-cert.pem" --etcd-cert "$T/c1-cert.pem" --etcd-key "$T/c2-key.pem"
+	lockstep "${words[@]}" --etcd-ca "$T/ca-cert.pem" --etcd-cert "$T/c1-cert.pem" --etcd-key "$T/c1-key.pem"
+	[ ! -e "$R/var/lib/lockstep/store/record.json" ]
+	daemon_up n1
+	gateway_up n1
+	on n1 token create --quiet >"$T/token"
+	exit_of 3 join_with n2 "$T/token"
+	grep -q -- --etcd-cert "$T/out"
+	join_with n2 "$T/token" --etcd-cert "$T/c2-cert.pem" --etcd-key "$T/c2-key.pem"
+	daemon_up n2
+	wait_for "all_at 2 && all_well" $DEADLINE
+	on n2 cert renew proxy --force
+	wait_for "all_at 3 && all_well" $DEADLINE
+	# The operator's pair is the operator's to renew.
+	[ "$(sed -n '/BEGIN CERT/,$p' "$T/n2/var/lib/lockstep/identity/etcd.pem")" = "$(cat "$T/c2-cert.pem")" ]
+}
