@@ -117,6 +117,8 @@ static enum ls_code retire_local(struct ls_agent *a, struct ls_err *err)
 	LS_CLEANUP(ls_fd_close) int fd = -1;
 
 	LS_TRY(ls_dir_open(a->paths.store, &fd, err));
+	if (!ls_file_exists(fd, RECORD))
+		return LS_OK;
 	if (renameat(fd, RECORD, fd, RETIRED) != 0 && errno != ENOENT)
 		return LS_FAIL_ERRNO(err, "retire '%s/" RECORD "'", a->paths.store);
 	return ls_dir_sync(fd, err);

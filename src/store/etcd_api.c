@@ -8,6 +8,7 @@
 #include "base/text.h"
 
 #define CONNECT_MS 2000
+#define REVOKE_MS 500
 #define ANSWER_MAX_BYTES ((size_t)64 << 20)
 #define OPS_MAX 128 /* the engine's own limit */
 
@@ -427,4 +428,19 @@ enum ls_code ls_etcd_lease_keep(struct ls_etcd *e, int64_t lease, struct ls_err 
 	if (number_of(json_object_get(answer, "result"), "TTL") <= 0)
 		return LS_FAIL(err, LS_E_NOT_FOUND, "etcd: the lease has ended");
 	return LS_OK;
+}
+
+void ls_etcd_lease_revoke(struct ls_etcd *e, int64_t lease)
+{
+	LS_CLEANUP(json_done) json_t *request = json_pack("{s:o}", "ID", id_json(lease));
+	LS_CLEANUP(ls_free_str) char *body = json_dumps(request, JSON_COMPACT);
+	LS_CLEANUP(json_done) json_t *answer = NULL;
+	int64_t timeout_ms = e->timeout_ms;
+
+	if (!body || !e->endpoints)
+		return;
+	e->timeout_ms = REVOKE_MS;
+	/* Unheard, it ends by itself. */
+	LS_IGNORE(ask_one(e, e->endpoints[e->at], "/v3/lease/revoke", body, true, &answer, NULL));
+	e->timeout_ms = timeout_ms;
 }

@@ -85,6 +85,8 @@ LS_CHECK enum ls_code ls_etcd_txn(struct ls_etcd *etcd, const struct ls_etcd_com
  * later (a change of the engine's leader starts it anew). LS_E_NOT_FOUND of keep: it has ended. */
 LS_CHECK enum ls_code ls_etcd_lease_grant(
 	struct ls_etcd *etcd, int64_t ttl_s, int64_t *out_lease, struct ls_err *err);
+/* Ends it at once, with all that hangs on it; one endpoint is asked, half a second at most. */
+void ls_etcd_lease_revoke(struct ls_etcd *etcd, int64_t lease);
 LS_CHECK enum ls_code ls_etcd_lease_keep(struct ls_etcd *etcd, int64_t lease, struct ls_err *err);
 
 /* A watch of a prefix. Its descriptor becomes readable when something under it may have changed, at
@@ -94,7 +96,8 @@ LS_CHECK enum ls_code ls_etcd_lease_keep(struct ls_etcd *etcd, int64_t lease, st
 struct ls_etcd_watch;
 LS_CHECK enum ls_code ls_etcd_watch_start(const struct ls_etcd_settings *settings,
 	const char *prefix, struct ls_etcd_watch **out, struct ls_err *err);
-void ls_etcd_watch_stop(struct ls_etcd_watch **watch); /* waits for its thread: 1 s at most */
+void ls_etcd_watch_stop(struct ls_etcd_watch **watch); /* ends its lease; waits for its thread: 1 s
+							 at most */
 int ls_etcd_watch_fd(const struct ls_etcd_watch *watch);
 void ls_etcd_watch_seen(struct ls_etcd_watch *watch); /* makes the descriptor unreadable again */
 /* Has the watch's thread keep a lease alive, three times in ttl_s, as long as `alive` (asked in

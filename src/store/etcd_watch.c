@@ -233,6 +233,8 @@ void ls_etcd_watch_stop(struct ls_etcd_watch **watch)
 		return;
 	atomic_store(&w->stop, true);
 	(void)pthread_join(w->thread, NULL);
+	if (w->lease.id != 0) /* the others need not wait until it ends */
+		ls_etcd_lease_revoke(w->api, w->lease.id);
 	watch_free(w);
 	*watch = NULL;
 }
