@@ -85,7 +85,7 @@ $(BUILD)/tests/test_watch: LDFLAGS += $(call wrap,inotify_init1 inotify_add_watc
 $(BUILD)/tests/test_file: LDFLAGS += $(call wrap,openat write fchown fchmod fsync renameat \
 	unlinkat symlinkat mkdirat)
 $(BUILD)/tests/test_store: LDFLAGS += $(call wrap,openat write fchmod fsync renameat unlinkat)
-$(BUILD)/tests/test_store: $(BUILD)/tests/unit/fake_store.o
+$(BUILD)/tests/test_store: $(BUILD)/tests/unit/fake_store.o $(BUILD)/tests/unit/lossy_store.o
 $(BUILD)/tests/test_differential: $(BUILD)/tests/fuzz/support/der.o
 
 # The simulator; -DLS_MUTANT=n in CPPFLAGS builds it with one thing wrong.

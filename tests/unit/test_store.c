@@ -11,6 +11,7 @@
 #include "sys/file.h"
 #include "tests/unit/etcd_fixture.h"
 #include "tests/unit/fake_store.h"
+#include "tests/unit/lossy_store.h"
 #include "tests/unit/record_moves.h"
 
 static struct ls_store *(*open_store)(void); /* another handle on the one store */
@@ -390,6 +391,123 @@ START_TEST(wraps_are_kept_by_epoch_and_node)
 }
 END_TEST
 
+/* An outcome that is not known is told by the record, or the same call again: whichever change is
+ * lost, request or answer, who does so gets to the same end, and nothing is done twice. */
+
+enum change {
+	CHANGE_PUBLISH,
+	CHANGE_BEGIN,
+	CHANGE_VOTE_1,
+	CHANGE_VOTE_2,
+	CHANGE_DECIDE,
+	CHANGE_REPORT_1,
+	CHANGE_REPORT_2,
+	CHANGE_REVERT,
+	CHANGE_REPORT_3,
+	CHANGE_CLOSE,
+	CHANGE_COUNT
+};
+
+static enum ls_code make(enum change change, const struct ls_rotation *rotation)
+{
+	switch (change) {
+	case CHANGE_PUBLISH:
+		return ls_store_publish(store, rotation->commit, LS_BYTES_STR("pack"), &err);
+	case CHANGE_BEGIN:
+		return ls_store_begin(store, rotation, &err);
+	case CHANGE_VOTE_1:
+		return vote(1, "n1", true);
+	case CHANGE_VOTE_2:
+		return vote(1, "n2", true);
+	case CHANGE_DECIDE:
+		return ls_store_decide(store, rotation->nonce, 2000, &err);
+	case CHANGE_REPORT_1:
+		return report(1, "n1", 1, false);
+	case CHANGE_REPORT_2:
+		return report(1, "n2", 1, true);
+	case CHANGE_REVERT:
+		return ls_store_revert(store, rotation->nonce, moves_commit(2), "n1", 3000, &err);
+	case CHANGE_REPORT_3:
+		return report(1, "n1", 2, true);
+	case CHANGE_CLOSE:
+		return end(1, "rolled back");
+	case CHANGE_COUNT:
+		break;
+	}
+	return LS_E_FAILED;
+}
+
+/* What the record says of it; where it says nothing, the call can be made again. */
+static bool is_done(enum change change)
+{
+	const struct ls_rotation *r = now()->rotation;
+	bool ours = r && strcmp(r->nonce, moves_nonce(1)) == 0;
+
+	switch (change) {
+	case CHANGE_BEGIN:
+		return ours;
+	case CHANGE_DECIDE:
+		return ours && r->phase == LS_PHASE_VERIFYING;
+	case CHANGE_REVERT:
+		return ours && r->phase == LS_PHASE_REVERTING;
+	case CHANGE_CLOSE:
+		return !r && view.last && strcmp(view.last->nonce, moves_nonce(1)) == 0;
+	case CHANGE_PUBLISH:
+	case CHANGE_VOTE_1:
+	case CHANGE_VOTE_2:
+	case CHANGE_REPORT_1:
+	case CHANGE_REPORT_2:
+	case CHANGE_REPORT_3:
+	case CHANGE_COUNT:
+		break;
+	}
+	return false;
+}
+
+static void play_with_loss(int nth, bool answer)
+{
+	struct ls_store *under = store;
+	struct ls_rotation rotation;
+	struct lossy lossy;
+	char *text;
+
+	lossy_init(&lossy, under);
+	lossy.nth = nth;
+	lossy.answer = answer;
+	store = &lossy.base;
+	moves_rotation(&now()->tip, 1, &rotation);
+	for (enum change change = 0; change < CHANGE_COUNT; change++) {
+		enum ls_code code = make(change, &rotation);
+
+		if (code == LS_E_UNKNOWN && !is_done(change))
+			code = make(change, &rotation);
+		else if (code == LS_E_UNKNOWN)
+			code = LS_OK;
+		ck_assert_msg(
+			code == LS_OK, "change %d, loss at %d: %s", (int)change, nth, err.text);
+	}
+	ck_assert_int_ge(lossy.count, nth);
+	text = text_now();
+	ck_assert_msg(strstr(text, "\"generation\": 2"), "%s", text);
+	ck_assert_str_eq(view.last->result, "rolled back");
+	ck_assert_str_eq(view.tip.commit, moves_commit(2));
+	free(text);
+	store = under;
+}
+
+START_TEST(an_outcome_that_is_not_known_is_told_by_the_record)
+{
+	for (int nth = 1; nth <= CHANGE_COUNT; nth++) {
+		for (int answer = 0; answer < 2; answer++) {
+			play_with_loss(nth, answer != 0);
+			/* Each round on a store of its own. */
+			teardown();
+			setup(open_store);
+		}
+	}
+}
+END_TEST
+
 /* Of stores for several nodes. */
 
 static const struct ls_notes *notes_of(const char *prefix)
@@ -719,7 +837,8 @@ int main(void)
 	const TTest *const all[] = { it_begins_empty, a_whole_rotation_is_seen_by_every_handle,
 		one_rotation_at_a_time, begin_compares_the_tip, votes_are_created_once_and_in_time,
 		moves_of_the_wrong_phase_change_nothing, going_back_is_a_generation_of_its_own,
-		packs_live_as_long_as_somebody_needs_them, wraps_are_kept_by_epoch_and_node };
+		packs_live_as_long_as_somebody_needs_them, wraps_are_kept_by_epoch_and_node,
+		an_outcome_that_is_not_known_is_told_by_the_record };
 	const TTest *const local[] = { one_machine_has_no_notes, a_damaged_record_is_noticed,
 		a_lost_record_is_made_anew_and_the_old_one_kept, files_are_for_the_owner_alone,
 		two_processes_lose_none_of_their_votes,
