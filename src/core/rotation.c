@@ -116,9 +116,13 @@ static struct ls_rotation_step move_of_vote(const struct ls_rotation_facts *f)
 {
 	if (f->no_votes > 0)
 		return act(LS_ACT_ABORT);
+	/* Also with all votes: what was begun counts until then, or it could be put back years
+	 * later and be decided. */
+	if (f->now_s >= f->vote_deadline_s)
+		return act(LS_ACT_ABORT);
 	if (f->yes_votes == f->participants)
 		return act(LS_ACT_DECIDE);
-	if (f->gone > 0 || f->now_s >= f->vote_deadline_s)
+	if (f->gone > 0)
 		return act(LS_ACT_ABORT);
 	return wait_until(f->vote_deadline_s);
 }

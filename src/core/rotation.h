@@ -43,7 +43,7 @@ struct ls_rotation_facts {
 	bool participant;        /* the begin names this node */
 	bool initiator;          /* this node began it */
 	int64_t takeover_at_s;   /* from then on this node may count and move the record as well */
-	int64_t vote_deadline_s; /* voting: without all votes by then the attempt is aborted */
+	int64_t vote_deadline_s; /* voting: not decided by then, it is aborted */
 	int64_t verify_deadline_s; /* verifying, reverting: closed by then, naming who is missing */
 	int participants;
 	int yes_votes, no_votes;

@@ -203,6 +203,7 @@ enum ls_code ls_agent_reload_config(struct ls_agent *a, struct ls_err *err)
 	LS_TRY(ls_services_load(&a->paths, a->tip.fqdn, &services, err));
 	LS_TRY(tell_helper(a, err));
 	a->config = config;
+	ls_store_set_lease(a->store, a->config.lease_ttl_s, a->lives, a->lives_arg);
 	ls_services_done(&a->services);
 	ls_free_strv(&a->faults);
 	a->services = services;
@@ -282,6 +283,7 @@ enum ls_code ls_agent_open_store(struct ls_agent *a, struct ls_err *err)
 	ls_engine_settings(&a->paths, &a->engine, &settings);
 	ls_store_etcd_open(&settings, a->identity.cluster_id, a->identity.node, &trust, &a->store);
 	ls_etcd_settings_done(&settings);
+	ls_store_set_lease(a->store, a->config.lease_ttl_s, a->lives, a->lives_arg);
 	return LS_OK;
 }
 
@@ -299,10 +301,10 @@ static enum ls_code open_parts(struct ls_agent *a, bool writer, struct ls_err *e
 	LS_TRY(ls_history_open(a->paths.history, &a->history, err));
 	if (writer)
 		LS_TRY(ls_history_clean(a->history, err));
+	LS_TRY(ls_config_load(a->paths.config, &a->config, err));
 	LS_TRY(ls_agent_open_store(a, err));
 	LS_TRY(ls_live_open(a->paths.certs, &a->live, err));
 	LS_TRY(ls_agent_refresh(a, err));
-	LS_TRY(ls_config_load(a->paths.config, &a->config, err));
 	return ls_agent_load_services(a, err);
 }
 

@@ -52,6 +52,8 @@ struct ls_progress {
 	char *reason; /* of a no vote, a bad report, or of being stuck */
 };
 
+#define LS_ENDED_KEPT 32
+
 /* Of a node with a shared store (cluster.h). */
 struct ls_peers {
 	struct ls_state trusted; /* whose members are believed: of the latest generation that this
@@ -63,8 +65,10 @@ struct ls_peers {
 	size_t away_count;
 	/* as the store was when it was read last */
 	struct ls_tip tip;
-	bool idle;       /* no rotation ran */
-	bool here;       /* this node's presence was there */
+	bool idle;                                /* no rotation ran */
+	bool here;                                /* this node's presence was there */
+	char ended[LS_ENDED_KEPT][LS_NONCE_SIZE]; /* rotations that were seen to end; a ring */
+	size_t ended_at;
 	char *announced; /* what this node's presence says */
 	int64_t offered; /* the epoch for which this node's offer is known to be there */
 	bool removed;    /* this node is no member any more */
@@ -100,6 +104,9 @@ struct ls_agent {
 		const struct ls_key_spec *spec, struct evp_pkey_st **out, struct ls_err *err);
 	void (*on_progress)(void *arg, const char *phase, const char *step, int64_t generation);
 	void *on_progress_arg;
+	bool (*lives)(void *arg); /* asked in another thread whether this node may be counted on;
+				     NULL: as long as the process lives */
+	void *lives_arg;
 };
 
 /* Whether init has been run to its end here. */

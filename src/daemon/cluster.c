@@ -264,6 +264,20 @@ enum ls_code ls_cluster_obtain(
 	return get_pack(a, &id, err);
 }
 
+bool ls_cluster_ended(const struct ls_agent *a, const char *nonce)
+{
+	for (size_t i = 0; i < LS_ENDED_KEPT; i++)
+		if (strcmp(a->peers.ended[i], nonce) == 0)
+			return true;
+	return false;
+}
+
+static void note_ended(struct ls_peers *p, const char *nonce)
+{
+	(void)snprintf(p->ended[p->ended_at], LS_NONCE_SIZE, "%s", nonce);
+	p->ended_at = (p->ended_at + 1) % LS_ENDED_KEPT;
+}
+
 enum ls_code ls_agent_read(struct ls_agent *a, struct ls_store_view *out, struct ls_err *err)
 {
 	struct ls_err local = { 0 };
@@ -333,6 +347,8 @@ void ls_cluster_observe(struct ls_agent *a, const struct ls_store_view *view)
 	p->away = now;
 	p->away_count = count;
 	p->unreachable = (struct ls_err){ 0 };
+	if (view->last && !ls_cluster_ended(a, view->last->nonce))
+		note_ended(p, view->last->nonce);
 	p->tip = view->tip;
 	p->idle = !view->rotation;
 	p->here = ls_strv_has(view->alive, a->identity.node) != 0;

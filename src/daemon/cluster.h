@@ -27,6 +27,9 @@ LS_CHECK enum ls_code ls_cluster_check_member(struct ls_agent *agent, struct ls_
 /* Whether the view itself shows that what it decided was decided by all. */
 bool ls_cluster_shown(const struct ls_store_view *view);
 
+/* Whether a rotation was seen to end: everything in an old record is signed, by members, for its
+ * keys; only that it is over tells it from a new one when somebody puts it back. */
+bool ls_cluster_ended(const struct ls_agent *agent, const char *nonce);
 /* Who is away, and since when. To be told of every look at the record. */
 void ls_cluster_observe(struct ls_agent *agent, const struct ls_store_view *view);
 void ls_cluster_unreachable(struct ls_agent *agent, const struct ls_err *why);

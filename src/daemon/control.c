@@ -204,11 +204,8 @@ static void change_work(void *arg)
 	job->code = ls_command_change(a, &job->change, &job->author, &job->answer, &job->err);
 	a->on_progress = NULL;
 	atomic_store(&job->d->rotating, false);
-	if (job->change.kind == LS_CHANGE_MIGRATE && job->code == LS_OK) {
-		ls_store_set_lease(
-			a->store, a->config.lease_ttl_s, ls_daemon_worker_lives, job->d->writer);
+	if (job->change.kind == LS_CHANGE_MIGRATE)
 		atomic_store(&job->d->reader_stale, true);
-	}
 	ls_daemon_note_store(job->d);
 }
 

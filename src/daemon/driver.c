@@ -69,11 +69,6 @@ static void gather_record(
 		return;
 	f->participant = ls_strv_has(r->participants, a->identity.node);
 	f->initiator = strcmp(r->initiator, a->identity.node) == 0;
-	f->takeover_at_s = INT64_MAX; /* with one machine there is nobody to take over from */
-	if (ls_store_shared(a->store)) {
-		f->takeover_at_s = ls_cluster_takeover(a, view);
-		f->gone = count_gone(a, view);
-	}
 	f->vote_deadline_s = r->vote_deadline_s;
 	f->verify_deadline_s = r->verify_deadline_s;
 	f->participants = (int)ls_strv_count(r->participants);
@@ -81,6 +76,15 @@ static void gather_record(
 		*(r->ballots[i].yes ? &f->yes_votes : &f->no_votes) += 1;
 	for (size_t i = 0; i < r->report_count; i++)
 		*(r->reports[i].good ? &f->good_reports : &f->bad_reports) += 1;
+	f->takeover_at_s = INT64_MAX; /* with one machine there is nobody to take over from */
+	if (ls_store_shared(a->store)) {
+		f->takeover_at_s = ls_cluster_takeover(a, view);
+		f->gone = count_gone(a, view);
+		if (r->phase == LS_PHASE_VOTING && ls_cluster_ended(a, r->nonce)) {
+			f->no_votes = 1; /* it was put back: whoever sees it ends it */
+			f->initiator = true;
+		}
+	}
 	mine = ls_rotation_ballot(r, a->identity.node);
 	if (mine)
 		f->my_vote = mine->yes ? LS_DONE_WELL : LS_DONE_BADLY;

@@ -370,3 +370,25 @@ enum ls_code ls_joining_cluster(struct ls_agent *a, json_t **out, struct ls_err 
 		a->tip.cluster_id, "ca", ls_buf_text(&a->tip.ca_pem), "epochs", epochs);
 	return LS_OK;
 }
+
+enum ls_code ls_joining_tidy(struct ls_agent *a, struct ls_err *err)
+{
+	LS_CLEANUP(ls_notes_done) struct ls_notes notes = { 0 };
+	int64_t now_s = ls_now_s();
+
+	if (!ls_store_shared(a->store))
+		return LS_OK;
+	LS_TRY(ls_store_get_notes(a->store, "token/", &notes, err));
+	for (size_t i = 0; i < notes.count; i++) {
+		LS_CLEANUP(json_done)
+		json_t *note = json_loads(notes.items[i].body, JSON_REJECT_DUPLICATES, NULL);
+		LS_CLEANUP(ls_free_str)
+		char *bound = ls_format("bound/%s", notes.items[i].name + strlen("token/"));
+
+		if (json_integer_value(json_object_get(note, "expires")) >= now_s)
+			continue;
+		LS_TRY(ls_store_drop_notes(a->store, notes.items[i].name, err));
+		LS_TRY(ls_store_drop_notes(a->store, bound, err));
+	}
+	return LS_OK;
+}

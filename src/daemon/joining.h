@@ -27,4 +27,7 @@ LS_CHECK enum ls_code ls_joining_history(
 /* Reader. What a token's fingerprint is compared with. */
 LS_CHECK enum ls_code ls_joining_cluster(struct ls_agent *agent, json_t **out, struct ls_err *err);
 
+/* Removes tokens that have expired, and to whom they were bound. Nothing to do is LS_OK. */
+LS_CHECK enum ls_code ls_joining_tidy(struct ls_agent *agent, struct ls_err *err);
+
 #endif

@@ -150,8 +150,10 @@ static enum ls_code open_all(struct open_job *job)
 	LS_TRY(ls_agent_open(root, config, true, &job->agent, &job->err));
 	job->agent->generate = ls_daemon_generate;
 	job->limited = job->agent->faults != NULL;
-	ls_store_set_lease(job->agent->store, job->agent->config.lease_ttl_s,
-		ls_daemon_worker_lives, d->writer);
+	job->agent->lives = ls_daemon_worker_lives;
+	job->agent->lives_arg = d->writer;
+	ls_store_set_lease(job->agent->store, job->agent->config.lease_ttl_s, job->agent->lives,
+		job->agent->lives_arg);
 	if (!job->limited)
 		LS_TRY(start_reconcile(job));
 	atomic_store(&d->store_fd, ls_store_watch_fd(job->agent->store));

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "daemon/cluster.h"
+#include "daemon/joining.h"
 #include "node/reload.h"
 #include "node/serve.h"
 #include "sys/file.h"
@@ -333,6 +334,8 @@ static enum ls_code do_abort(
 			ls_buf_printf(&why, "%s%s%s%s", why.len ? "; " : "",
 				several ? r->ballots[i].node : "", several ? ": " : "",
 				r->ballots[i].reason);
+	if (!why.len && ls_cluster_ended(a, r->nonce))
+		ls_buf_str(&why, "it had ended before: somebody put an old record back into etcd");
 	if (!why.len)
 		say_who_is_missing(a, r, &why);
 	return ls_agent_abort(a, r, ls_buf_text(&why), err);
@@ -631,8 +634,10 @@ static enum ls_code do_tidy(
 		LS_TRY(ls_history_discard(a->history, &aborted, err));
 	}
 	LS_TRY(drop_old_epochs(a, err));
-	if (tidies_store(a, view))
+	if (tidies_store(a, view)) {
 		LS_TRY(ls_store_tidy(a->store, err));
+		LS_TRY(ls_joining_tidy(a, err));
+	}
 	LS_TRY(ls_history_tidy(a->history, err));
 	a->tidied = true;
 	a->tidy_again_at_s = left ? ls_now_s() + EARLIER_GRACE_S : INT64_MAX;

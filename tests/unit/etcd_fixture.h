@@ -90,6 +90,40 @@ static void etcd_wait(void)
 	ls_etcd_free(&etcd);
 }
 
+/* A signal takes its time to reach all threads of a busy process. */
+static bool etcd_is_frozen(void)
+{
+	LS_CLEANUP(ls_free_str) char *path = ls_format("/proc/%d/task", (int)etcd_member.pid);
+	LS_CLEANUP(ls_free_strv) char **tasks = NULL;
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+
+	if (ls_dir_open(path, &fd, NULL) != LS_OK || ls_dir_list(fd, 1000, &tasks, NULL) != LS_OK)
+		abort();
+	for (size_t i = 0; i < ls_strv_count(tasks); i++) {
+		LS_CLEANUP(ls_free_str) char *name = ls_format("%s/%s/stat", path, tasks[i]);
+		char text[256] = "";
+		int stat_fd = open(name, O_RDONLY | O_CLOEXEC);
+
+		if (stat_fd >= 0 && read(stat_fd, text, sizeof text - 1) > 0 &&
+			!strstr(text, ") T "))
+			i = ls_strv_count(tasks) + 1;
+		(void)close(stat_fd);
+		if (i > ls_strv_count(tasks))
+			return false;
+	}
+	return true;
+}
+
+__attribute__((unused)) static void etcd_freeze(void)
+{
+	int64_t until_ms = ls_mono_ms() + ETCD_START_MS;
+
+	if (kill(etcd_member.pid, SIGSTOP) != 0)
+		abort();
+	while (!etcd_is_frozen() && ls_mono_ms() < until_ms)
+		(void)usleep(1000);
+}
+
 static void etcd_stop(void)
 {
 	struct ls_err err;

@@ -126,9 +126,17 @@ START_TEST(the_initiator_decides_with_all_votes_only)
 	assert_waits(&f, VOTE_BY);
 	f.yes_votes = 3;
 	assert_does(&f, LS_ACT_DECIDE);
-	f.now_s = VOTE_BY + 100; /* late, but all of them */
-	assert_does(&f, LS_ACT_DECIDE);
+	f.now_s = VOTE_BY; /* all of them, but what was begun counts no longer */
+	assert_does(&f, LS_ACT_ABORT);
+	f.now_s = NOW;
 	f.yes_votes = 2;
+	f.gone = 1; /* the third will not vote any more */
+	assert_does(&f, LS_ACT_ABORT);
+	f.yes_votes = 3; /* it went when it had */
+	assert_does(&f, LS_ACT_DECIDE);
+	f.gone = 0;
+	f.yes_votes = 2;
+	f.now_s = VOTE_BY;
 	assert_does(&f, LS_ACT_ABORT);
 	f.now_s = NOW;
 	f.no_votes = 1;
