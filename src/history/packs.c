@@ -208,6 +208,7 @@ enum ls_code ls_history_accept(struct ls_history *history, const struct ls_commi
 			LS_TRY(ls_packs_remove(history, fd, idx_name, err));
 		return LS_FAIL(err, LS_E_DAMAGED, "the pack does not hold commit %.12s", id->hex);
 	}
+	LS_TRY(ls_repo_ready(history, err));
 	rc = git_odb_refresh(history->packs);
 	if (rc < 0)
 		return ls_repo_fail(err, rc, "reread the packs");

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -866,6 +867,55 @@ START_TEST(a_handle_that_only_reads_lets_go_of_merged_packs)
 }
 END_TEST
 
+/* Until it is lifted nothing can be opened. */
+static struct rlimit bar_descriptors(void)
+{
+	struct rlimit was, now;
+	int lowest = dup(STDERR_FILENO);
+
+	ck_assert_int_ge(lowest, 0);
+	(void)close(lowest);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
+	now = (struct rlimit){ .rlim_cur = (rlim_t)lowest, .rlim_max = was.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &now), 0);
+	return was;
+}
+
+/* A look for what is not there yet opens the packs anew. Where that fails, for want of descriptors
+ * here, whoever comes next finds the handle as good as before: reading, asking for the head, or
+ * accepting. */
+START_TEST(a_handle_that_could_not_be_opened_again_is_opened_by_its_next_user)
+{
+	LS_CLEANUP(ls_history_free) struct ls_history *other = NULL;
+	struct ls_commit_id root, head = chain(2, &root), found;
+
+	ck_ok(ls_history_open(path, &other, &err));
+	for (int user = 0; user < 3; user++) {
+		LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
+		struct ls_generation about = about_of(3 + user, &head);
+		struct ls_commit_id id;
+		struct rlimit was;
+		enum ls_code rc;
+
+		change(about.generation);
+		id = compose(&about, &sample.n1, &pack);
+		was = bar_descriptors();
+		rc = ls_history_judge(other, &id, NULL, &err);
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &was), 0);
+		ck_assert_int_eq(rc, LS_E_IO);
+		if (user == 0)
+			ck_ok(ls_history_judge(other, &head, NULL, &err));
+		if (user == 1)
+			ck_ok(ls_history_head(other, &found, &err));
+		ck_ok(ls_history_accept(other, &id, ls_buf_bytes(&pack), &err));
+		ck_ok(ls_history_stage(other, &id, &err));
+		ck_ok(ls_history_advance(other, &id, &err));
+		head = id;
+	}
+	ck_ok(ls_history_judge(history, &head, NULL, &err));
+}
+END_TEST
+
 START_TEST(what_stock_git_leaves_is_no_hindrance)
 {
 	struct ls_commit_id root, head = chain(12, &root);
@@ -1103,8 +1153,9 @@ LS_TEST_MAIN_FIXTURE("history", setup, teardown, an_empty_history_has_no_head_an
 	a_missing_object_is_named_with_its_generation, tidying_keeps_every_object_and_few_packs,
 	tidying_leaves_big_packs_as_they_are, another_handle_survives_tidying,
 	a_reader_misses_nothing_while_packs_are_merged,
-	a_handle_that_only_reads_lets_go_of_merged_packs, what_stock_git_leaves_is_no_hindrance,
-	a_flipped_bit_anywhere_is_repaired_from_a_copy,
+	a_handle_that_only_reads_lets_go_of_merged_packs,
+	a_handle_that_could_not_be_opened_again_is_opened_by_its_next_user,
+	what_stock_git_leaves_is_no_hindrance, a_flipped_bit_anywhere_is_repaired_from_a_copy,
 	a_lost_object_is_named_and_only_its_own_content_is_taken,
 	a_needed_pack_that_lost_its_index_gets_it_again_when_cleaning,
 	a_repository_without_its_frame_can_be_opened_again, a_packs_keep_file_is_respected,
