@@ -400,6 +400,31 @@ START_TEST(discard_takes_back_only_what_was_not_decided)
 }
 END_TEST
 
+/* As a daemon that dies again and again on its way back leaves them. */
+START_TEST(what_was_to_follow_a_generation_is_discarded_without_its_ids)
+{
+	struct ls_commit_id root, head = chain(3, &root), parent, still;
+	struct ls_generation about = about_of(4, &head);
+
+	ck_ok(ls_history_find(history, &head, 2, &parent, &err));
+	for (int i = 0; i < 3; i++) {
+		change(4 + i);
+		(void)accept_new(&about, &sample.n1);
+	}
+	ck_assert_uint_eq(count_files("objects/pack", ".pack"), 6);
+	ck_assert(!shell("test -z \"$(git fsck --unreachable)\""));
+	ck_ok(ls_history_discard_after(history, &head, &err));
+	ck_assert_uint_eq(count_files("objects/pack", ""), 6);
+	ck_assert(shell("test -z \"$(git fsck --strict --unreachable)\""));
+	ck_ok(ls_history_discard_after(history, &head, &err)); /* repeats */
+	/* What followed and was decided stays. */
+	ck_code(ls_history_discard_after(history, &parent, &err), LS_E_REFUSED);
+	ck_ok(ls_history_head(history, &still, &err));
+	ck_assert(ls_commit_equal(&head, &still));
+	ck_ok(ls_history_judge(history, &head, NULL, &err));
+}
+END_TEST
+
 START_TEST(discard_never_removes_a_merged_pack)
 {
 	struct ls_commit_id root, head = chain(2, &root), id;
@@ -1144,11 +1169,13 @@ LS_TEST_MAIN_FIXTURE("history", setup, teardown, an_empty_history_has_no_head_an
 	a_pack_does_not_lean_on_undecided_objects, stock_git_reads_it,
 	accepting_repeats_and_refuses_what_is_not_whole,
 	a_pack_of_another_form_is_refused_before_it_is_unpacked,
-	discard_takes_back_only_what_was_not_decided, discard_never_removes_a_merged_pack,
-	advancing_repeats_and_works_from_every_state, a_generation_is_found_by_its_number,
-	texts_that_could_forge_a_commit_are_refused, only_a_member_of_the_parent_may_sign,
-	numbers_and_cluster_must_follow, a_commit_made_over_with_its_signature_kept_is_found,
-	a_rewritten_parent_is_found, another_root_is_found, a_tree_that_is_no_state_is_found,
+	discard_takes_back_only_what_was_not_decided,
+	what_was_to_follow_a_generation_is_discarded_without_its_ids,
+	discard_never_removes_a_merged_pack, advancing_repeats_and_works_from_every_state,
+	a_generation_is_found_by_its_number, texts_that_could_forge_a_commit_are_refused,
+	only_a_member_of_the_parent_may_sign, numbers_and_cluster_must_follow,
+	a_commit_made_over_with_its_signature_kept_is_found, a_rewritten_parent_is_found,
+	another_root_is_found, a_tree_that_is_no_state_is_found,
 	a_flipped_byte_in_a_pack_or_index_is_found, a_flipped_byte_in_a_loose_object_is_found,
 	a_missing_object_is_named_with_its_generation, tidying_keeps_every_object_and_few_packs,
 	tidying_leaves_big_packs_as_they_are, another_handle_survives_tidying,
