@@ -126,8 +126,8 @@ LS_CHECK enum ls_code ls_history_verify(struct ls_history *history, const struct
 /* Merges packs so that their sizes form a geometric row (few packs, each object rewritten a
  * logarithmic number of times), up to half a megabyte each: a merge takes half a second at most,
  * however long the history is, and one pack is added for some 400 generations. Never drops an
- * object. To be called now and then after a rotation has closed; does nothing when there are few
- * packs. */
+ * object. To be called now and then after a rotation has closed; merges nothing when there are few
+ * packs. Removes what an earlier merge or accept began and could not remove itself. */
 LS_CHECK enum ls_code ls_history_tidy(struct ls_history *history, struct ls_err *err);
 
 #endif

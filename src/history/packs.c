@@ -14,6 +14,7 @@
 #include "sys/file.h"
 
 #define NAMES_MAX 1000000
+#define PROBE ".tmp-probe"
 #define SPARE_BYTES 16384
 
 enum ls_code ls_packs_list(int fd, char ***out, struct ls_err *err)
@@ -119,6 +120,17 @@ enum ls_code ls_packs_clean_halves(int fd, struct ls_err *err)
 	return LS_OK;
 }
 
+enum ls_code ls_packs_clean_unfinished(int fd, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+
+	LS_TRY(ls_dir_list(fd, NAMES_MAX, &names, err));
+	for (size_t i = 0; names && names[i]; i++)
+		if (ls_has_prefix(names[i], "pack_git2_") || strcmp(names[i], PROBE) == 0)
+			LS_TRY(ls_file_remove(fd, names[i], err));
+	return LS_OK;
+}
+
 /* ---- accept ---- */
 
 static void indexer_free(git_indexer **indexer)
@@ -141,14 +153,13 @@ static bool pack_has_commit(
 
 enum ls_code ls_packs_room(int fd, int64_t bytes, struct ls_err *err)
 {
-	static const char name[] = ".tmp-probe";
 	LS_CLEANUP(ls_fd_close)
-	int probe = openat(fd, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int probe = openat(fd, PROBE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	struct statvfs fs;
 
 	if (probe < 0)
 		return LS_FAIL_ERRNO(err, "make a file in objects/pack");
-	LS_TRY(ls_file_remove(fd, name, err)); /* what a crash leaves goes at the start */
+	LS_TRY(ls_file_remove(fd, PROBE, err)); /* what a crash leaves goes at the start */
 	/* With its index, and the blocks that are begun. */
 	if (fstatvfs(fd, &fs) == 0 &&
 		(int64_t)(fs.f_bavail * fs.f_frsize) < bytes + bytes / 4 + SPARE_BYTES) {

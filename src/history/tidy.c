@@ -167,6 +167,7 @@ enum ls_code ls_history_tidy(struct ls_history *history, struct ls_err *err)
 	size_t count;
 
 	LS_TRY(ls_repo_dir(history, "objects/pack", &fd, err));
+	LS_TRY(ls_packs_clean_unfinished(fd, err));
 	LS_TRY(packs_load(fd, &packs, err));
 	if (packs.count <= PACKS_FEW)
 		return LS_OK;

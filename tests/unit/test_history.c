@@ -977,6 +977,20 @@ START_TEST(a_packs_keep_file_is_respected)
 }
 END_TEST
 
+/* A disk that is read-only for a while lets nobody remove what was begun. */
+START_TEST(tidying_removes_what_was_begun_and_leaves_others_files)
+{
+	struct ls_commit_id root, head = chain(2, &root);
+
+	ck_assert(shell("touch objects/pack/tmp_pack_1 && find . -type f | sort >../before && "
+			"touch objects/pack/pack_git2_1 objects/pack/pack_git2_1idx.lock "
+			"objects/pack/.tmp-probe"));
+	ck_ok(ls_history_tidy(history, &err));
+	ck_assert(shell("find . -type f | sort >../after; diff ../before ../after"));
+	ck_ok(ls_history_judge(history, &head, NULL, &err));
+}
+END_TEST
+
 START_TEST(cleaning_removes_remains_and_nothing_else)
 {
 	struct ls_commit_id root, head = chain(2, &root);
@@ -1186,4 +1200,5 @@ LS_TEST_MAIN_FIXTURE("history", setup, teardown, an_empty_history_has_no_head_an
 	a_lost_object_is_named_and_only_its_own_content_is_taken,
 	a_needed_pack_that_lost_its_index_gets_it_again_when_cleaning,
 	a_repository_without_its_frame_can_be_opened_again, a_packs_keep_file_is_respected,
+	tidying_removes_what_was_begun_and_leaves_others_files,
 	cleaning_removes_remains_and_nothing_else, an_operators_configuration_does_not_matter)
