@@ -532,6 +532,8 @@ static enum ls_code do_revert(
 	about.cause = ls_strdup("automatic-rollback");
 	about.components = ls_strv_copy(p->changed);
 	about.participants = ls_strv_copy(r->participants);
+	/* Of an attempt that died before the record named it; what stays is unreachable. */
+	LS_IGNORE(ls_history_discard_after(a->history, &about.parent, NULL));
 	LS_TRY(ls_history_compose(
 		a->history, &p->before, &about, &a->identity.signer, &id, &pack, err));
 	LS_TRY(ls_store_publish(a->store, id.hex, ls_buf_bytes(&pack), err));

@@ -158,9 +158,18 @@ enum ls_code ls_repo_reopen(struct ls_history *history, struct ls_err *err)
 		GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_BARE, NULL);
 	if (rc == 0)
 		rc = open_odbs(history, objects);
-	if (rc < 0)
-		return ls_repo_fail(err, rc, "open the history '%s'", history->path);
+	if (rc < 0) {
+		enum ls_code code = ls_repo_fail(err, rc, "open the history '%s'", history->path);
+
+		close_repo(history); /* half open it would know of nothing */
+		return code;
+	}
 	return LS_OK;
+}
+
+enum ls_code ls_repo_ready(struct ls_history *history, struct ls_err *err)
+{
+	return history->loose ? LS_OK : ls_repo_reopen(history, err);
 }
 
 enum ls_code ls_history_open(const char *path, struct ls_history **out, struct ls_err *err)
@@ -258,8 +267,10 @@ enum ls_code ls_repo_read(struct ls_history *history, const git_oid *oid, git_ob
 {
 	git_object_t found = type;
 	char hex[GIT_OID_HEXSZ + 1];
-	enum ls_code rc = read_once(history, oid, type, &found, out, err);
+	enum ls_code rc;
 
+	LS_TRY(ls_repo_ready(history, err));
+	rc = read_once(history, oid, type, &found, out, err);
 	for (int i = 0; rc == LS_E_NOT_FOUND && i < LOOKS_MAX; i++) {
 		LS_TRY(ls_repo_reopen(history, err));
 		rc = read_once(history, oid, type, &found, out, err);
@@ -299,8 +310,10 @@ enum ls_code ls_history_head(
 	struct ls_history *history, struct ls_commit_id *out, struct ls_err *err)
 {
 	git_oid oid;
-	int rc = git_reference_name_to_id(&oid, history->repo, LS_REF_MAIN);
+	int rc;
 
+	LS_TRY(ls_repo_ready(history, err));
+	rc = git_reference_name_to_id(&oid, history->repo, LS_REF_MAIN);
 	if (rc == GIT_ENOTFOUND) {
 		git_error_clear();
 		return LS_FAIL(err, LS_E_NOT_FOUND, "the history has no generation yet");

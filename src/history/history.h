@@ -88,6 +88,10 @@ LS_CHECK enum ls_code ls_history_export(struct ls_history *history, const struct
  * names it. A pack that was merged with others stays. LS_E_REFUSED: the commit is on main. */
 LS_CHECK enum ls_code ls_history_discard(
 	struct ls_history *history, const struct ls_commit_id *id, struct ls_err *err);
+/* The same for all that were accepted to follow `parent`, none of which is decided. For those whose
+ * ids died with a process. */
+LS_CHECK enum ls_code ls_history_discard_after(
+	struct ls_history *history, const struct ls_commit_id *parent, struct ls_err *err);
 LS_CHECK enum ls_code ls_history_stage(
 	struct ls_history *history, const struct ls_commit_id *id, struct ls_err *err);
 /* Moves main to a staged commit; nothing to do when it is there already. When next is missing or
@@ -122,8 +126,8 @@ LS_CHECK enum ls_code ls_history_verify(struct ls_history *history, const struct
 /* Merges packs so that their sizes form a geometric row (few packs, each object rewritten a
  * logarithmic number of times), up to half a megabyte each: a merge takes half a second at most,
  * however long the history is, and one pack is added for some 400 generations. Never drops an
- * object. To be called now and then after a rotation has closed; does nothing when there are few
- * packs. */
+ * object. To be called now and then after a rotation has closed; merges nothing when there are few
+ * packs. Removes what an earlier merge or accept began and could not remove itself. */
 LS_CHECK enum ls_code ls_history_tidy(struct ls_history *history, struct ls_err *err);
 
 #endif

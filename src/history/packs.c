@@ -14,6 +14,7 @@
 #include "sys/file.h"
 
 #define NAMES_MAX 1000000
+#define PROBE ".tmp-probe"
 #define SPARE_BYTES 16384
 
 enum ls_code ls_packs_list(int fd, char ***out, struct ls_err *err)
@@ -119,6 +120,17 @@ enum ls_code ls_packs_clean_halves(int fd, struct ls_err *err)
 	return LS_OK;
 }
 
+enum ls_code ls_packs_clean_unfinished(int fd, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+
+	LS_TRY(ls_dir_list(fd, NAMES_MAX, &names, err));
+	for (size_t i = 0; names && names[i]; i++)
+		if (ls_has_prefix(names[i], "pack_git2_") || strcmp(names[i], PROBE) == 0)
+			LS_TRY(ls_file_remove(fd, names[i], err));
+	return LS_OK;
+}
+
 /* ---- accept ---- */
 
 static void indexer_free(git_indexer **indexer)
@@ -141,14 +153,13 @@ static bool pack_has_commit(
 
 enum ls_code ls_packs_room(int fd, int64_t bytes, struct ls_err *err)
 {
-	static const char name[] = ".tmp-probe";
 	LS_CLEANUP(ls_fd_close)
-	int probe = openat(fd, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int probe = openat(fd, PROBE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	struct statvfs fs;
 
 	if (probe < 0)
 		return LS_FAIL_ERRNO(err, "make a file in objects/pack");
-	LS_TRY(ls_file_remove(fd, name, err)); /* what a crash leaves goes at the start */
+	LS_TRY(ls_file_remove(fd, PROBE, err)); /* what a crash leaves goes at the start */
 	/* With its index, and the blocks that are begun. */
 	if (fstatvfs(fd, &fs) == 0 &&
 		(int64_t)(fs.f_bavail * fs.f_frsize) < bytes + bytes / 4 + SPARE_BYTES) {
@@ -208,6 +219,7 @@ enum ls_code ls_history_accept(struct ls_history *history, const struct ls_commi
 			LS_TRY(ls_packs_remove(history, fd, idx_name, err));
 		return LS_FAIL(err, LS_E_DAMAGED, "the pack does not hold commit %.12s", id->hex);
 	}
+	LS_TRY(ls_repo_ready(history, err));
 	rc = git_odb_refresh(history->packs);
 	if (rc < 0)
 		return ls_repo_fail(err, rc, "reread the packs");
@@ -216,31 +228,57 @@ enum ls_code ls_history_accept(struct ls_history *history, const struct ls_commi
 
 /* ---- discard ---- */
 
-/* True for the pack that accept wrote for this commit: it holds no other. A merged pack does. */
-static enum ls_code is_pack_of(const struct ls_history *history, const char *idx_name,
-	const git_oid *commit, bool *out, struct ls_err *err)
+/* True for a pack as accept writes them, with one commit. A merged pack has more. */
+static enum ls_code find_sole_commit(
+	git_odb *odb, const char *idx_name, git_oid *out_commit, bool *out, struct ls_err *err)
 {
-	LS_CLEANUP(ls_odb_free) git_odb *odb = NULL;
 	LS_CLEANUP(listing_done) struct listing listing = { 0 };
 	size_t commits = 0;
-	int rc;
+	int rc = git_odb_foreach(odb, list_one, &listing);
 
-	*out = false;
-	LS_TRY(ls_repo_one_pack(history, idx_name, &odb, err));
-	if (!git_odb_exists(odb, commit))
-		return LS_OK;
-	rc = git_odb_foreach(odb, list_one, &listing);
-	for (size_t i = 0; rc == 0 && i < listing.count; i++) {
+	for (size_t i = 0; rc == 0 && i < listing.count && commits < 2; i++) {
 		git_object_t type;
 		size_t len;
 
 		rc = git_odb_read_header(&len, &type, odb, &listing.oids[i]);
-		commits += type == GIT_OBJECT_COMMIT;
+		if (rc == 0 && type == GIT_OBJECT_COMMIT && ++commits == 1)
+			*out_commit = listing.oids[i];
 	}
 	if (rc < 0)
 		return ls_repo_fail(err, rc, "read '%s'", idx_name);
 	*out = commits == 1;
 	return LS_OK;
+}
+
+/* True for the pack that accept wrote for this commit. */
+static enum ls_code is_pack_of(const struct ls_history *history, const char *idx_name,
+	const git_oid *commit, bool *out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_odb_free) git_odb *odb = NULL;
+	git_oid found;
+
+	*out = false;
+	LS_TRY(ls_repo_one_pack(history, idx_name, &odb, err));
+	if (!git_odb_exists(odb, commit))
+		return LS_OK;
+	return find_sole_commit(odb, idx_name, &found, out, err);
+}
+
+/* True for a pack that accept wrote for a commit after `parent`. */
+static bool is_pack_after(struct ls_history *history, const char *idx_name,
+	const struct ls_commit_id *parent, struct ls_commit_id *out)
+{
+	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
+	LS_CLEANUP(ls_odb_free) git_odb *odb = NULL;
+	bool sole = false;
+	git_oid oid;
+
+	if (ls_repo_one_pack(history, idx_name, &odb, NULL) != LS_OK ||
+		find_sole_commit(odb, idx_name, &oid, &sole, NULL) != LS_OK || !sole)
+		return false;
+	ls_repo_id(&oid, out);
+	return ls_history_read(history, out, &about, NULL) == LS_OK &&
+	       ls_commit_equal(&about.parent, parent);
 }
 
 /* A generation on main is never taken back. */
@@ -299,6 +337,21 @@ enum ls_code ls_history_discard(
 		return LS_OK;
 	LS_TRY(ls_dir_sync(fd, err));
 	return ls_repo_reopen(history, err);
+}
+
+enum ls_code ls_history_discard_after(
+	struct ls_history *history, const struct ls_commit_id *parent, struct ls_err *err)
+{
+	LS_CLEANUP(ls_free_strv) char **names = NULL;
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+	struct ls_commit_id id;
+
+	LS_TRY(ls_repo_dir(history, "objects/pack", &fd, err));
+	LS_TRY(ls_packs_list(fd, &names, err));
+	for (size_t i = 0; names && names[i]; i++)
+		if (is_pack_after(history, names[i], parent, &id))
+			LS_TRY(ls_history_discard(history, &id, err));
+	return LS_OK;
 }
 
 /* ---- clean ---- */

@@ -36,6 +36,9 @@ LS_CHECK enum ls_code ls_packs_write(const struct ls_history *history, struct ls
  * memory each time a disk refuses it one (40 bytes in the indexer, all that was read in the
  * packbuilder), and what waits for a disk is tried again and again. */
 LS_CHECK enum ls_code ls_packs_room(int fd, int64_t bytes, struct ls_err *err);
+/* Removes, in objects/pack, what libgit2 began and could not remove itself: the disk had become
+ * read-only. For who alone writes there, and is not at it. */
+LS_CHECK enum ls_code ls_packs_clean_unfinished(int fd, struct ls_err *err);
 /* Removes an index without its pack, and a pack without its index, in objects/pack. */
 LS_CHECK enum ls_code ls_packs_clean_halves(int fd, struct ls_err *err);
 

@@ -15,9 +15,10 @@
 
 struct ls_history {
 	char *path;
-	git_repository *repo; /* for refs */
-	git_odb *packs;       /* read from */
-	git_odb *loose;       /* asked what there is; read by ls_loose_read */
+	git_repository
+		*repo;  /* for refs; all three are NULL after they could not be opened again */
+	git_odb *packs; /* read from */
+	git_odb *loose; /* asked what there is; read by ls_loose_read */
 };
 
 /* Readies libgit2, once in a process. */
@@ -25,8 +26,10 @@ void ls_repo_library(void);
 /* Fails with "what: libgit2's reason": LS_E_NOT_FOUND for GIT_ENOTFOUND, LS_E_IO for the system's
  * errors, else LS_E_DAMAGED. */
 enum ls_code ls_repo_fail(struct ls_err *err, int rc, const char *fmt, ...) LS_PRINTF(3, 4);
-/* Forgets all that libgit2 keeps open: files of this repository were removed. */
+/* Forgets all that libgit2 keeps open: files of this repository were removed. After a failure the
+ * handle is closed, until ls_repo_ready opens it for whoever uses it next. */
 LS_CHECK enum ls_code ls_repo_reopen(struct ls_history *history, struct ls_err *err);
+LS_CHECK enum ls_code ls_repo_ready(struct ls_history *history, struct ls_err *err);
 /* Opens a directory below the repository. */
 LS_CHECK enum ls_code ls_repo_dir(
 	const struct ls_history *history, const char *name, int *out_fd, struct ls_err *err);

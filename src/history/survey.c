@@ -86,6 +86,7 @@ enum ls_code ls_history_survey(struct ls_history *history, const struct ls_commi
 	LS_TRY(ls_repo_reopen(history, err));
 	ls_walk(history, &oid, note, &survey);
 	LS_TRY(survey_packs(history, &survey, err));
+	LS_TRY(ls_repo_ready(history, err));
 	rc = git_odb_foreach(history->loose, survey_loose, &loose);
 	if (rc < 0)
 		return ls_repo_fail(err, rc, "list the loose objects");

@@ -136,6 +136,7 @@ static enum ls_code merge(struct ls_history *history, int fd, const struct packs
 	for (size_t i = 0; i < count; i++)
 		bytes += packs->all[i].bytes;
 	LS_TRY(ls_packs_room(fd, bytes, err));
+	LS_TRY(ls_repo_ready(history, err));
 	rc = git_repository_wrap_odb(&repo, history->packs);
 	if (rc == 0)
 		rc = git_packbuilder_new(&builder, repo);
@@ -166,6 +167,7 @@ enum ls_code ls_history_tidy(struct ls_history *history, struct ls_err *err)
 	size_t count;
 
 	LS_TRY(ls_repo_dir(history, "objects/pack", &fd, err));
+	LS_TRY(ls_packs_clean_unfinished(fd, err));
 	LS_TRY(packs_load(fd, &packs, err));
 	if (packs.count <= PACKS_FEW)
 		return LS_OK;

@@ -296,8 +296,10 @@ static enum ls_code check_loose(struct ls_history *history, struct ls_err *err)
 {
 	struct ls_err why = { 0 };
 	struct loose loose = { history, &why };
-	int rc = git_odb_foreach(history->loose, check_loose_one, &loose);
+	int rc;
 
+	LS_TRY(ls_repo_ready(history, err));
+	rc = git_odb_foreach(history->loose, check_loose_one, &loose);
 	if (rc == GIT_EUSER)
 		return LS_FAIL(err, LS_E_DAMAGED, "%s", why.text);
 	if (rc < 0)

@@ -8,7 +8,8 @@
  *   tear          a write does half of its work, then the process dies
  *   short         a write does half of its work and says so
  *   enospc, eio   the call fails
- *   full          from here on every call that needs space fails, until it is disarmed
+ *   full          from here on every call that needs space fails, until it is disarmed; what the
+ *                 program says does not: its words are judged, and go to no disk of its own
  *
  * A seccomp filter has the kernel stop at these calls alone, so that all others run at full speed;
  * nothing needs to be known about the program, and what it calls tomorrow is found by itself. Calls
@@ -351,10 +352,36 @@ static bool is_ours(pid_t pid)
 	return !proc_link(pid, "exe", exe) || strcmp(exe, run.exe) == 0;
 }
 
+/* True for what the program says: it goes to our standard error. */
+static bool is_said(pid_t pid, int fd)
+{
+	char path[64];
+	struct stat theirs, ours;
+
+	(void)snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, fd);
+	return stat(path, &theirs) == 0 && fstat(STDERR_FILENO, &ours) == 0 &&
+	       theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
+}
+
+/* Opening or making what is there takes none: it is opened, or found to exist. */
+static bool needs_space(pid_t pid, const struct call *call, const uint64_t *args)
+{
+	char name[2 * NAME_SIZE];
+	struct stat st;
+
+	if (!call->takes_space)
+		return false;
+	if (call->fd != NONE)
+		return !is_said(pid, (int)args[call->fd]);
+	if (call->flags != NONE && !(args[call->flags] & O_CREAT))
+		return false;
+	call_name(pid, call, args, name);
+	return (call->flags != NONE ? stat(name, &st) : lstat(name, &st)) != 0;
+}
+
 static bool counts(pid_t pid, const struct call *call, const uint64_t *args)
 {
 	char kind = call->fd == NONE ? 'f' : fd_kind(pid, (int)args[call->fd]);
-	char name[2 * NAME_SIZE];
 
 	switch (run.fault) {
 	case FAULT_LIST:
@@ -367,13 +394,7 @@ static bool counts(pid_t pid, const struct call *call, const uint64_t *args)
 	case FAULT_EIO:
 		return kind == 'f';
 	case FAULT_FULL:
-		if (kind != 'f' || !call->takes_space)
-			return false;
-		if (call->flags == NONE)
-			return true;
-		/* Opening what is there takes no space. */
-		call_name(pid, call, args, name);
-		return (args[call->flags] & O_CREAT) && access(name, F_OK) != 0;
+		return kind == 'f' && needs_space(pid, call, args);
 	case FAULT_COUNT:
 		break;
 	}

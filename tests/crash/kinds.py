@@ -141,6 +141,23 @@ class Incoming(Kind):
         """It is taken in the end, whatever happened: the files in incoming/ are not lost."""
         return node.generation() == self.template.generation() + 1 and not os.listdir(node.incoming)
 
+    def waits(self, node):
+        """The words in which the daemon says that there is no room, in its status."""
+        return any("No space left on device" in problem for problem in node.problems())
+
+    def check_waits(self, node):
+        """While there is no room: all is as before, and what was written is kept. Or it was decided before the disk was
+        full: then it is in force all the same, and only the rest of the rotation waits."""
+        if node.generation() == self.template.generation() + 1:
+            self.expect_live(node, {"proxy": self.cert})
+            return
+        if node.generation() != self.template.generation():
+            raise Broken("nothing changes while it waits", f"generation {node.generation()}")
+        self.expect_live(node, {})
+        for path, data in zip(self.to(node), (contents(self.ca.at("incoming_full.pem")), contents(self.key))):
+            if not os.path.exists(path) or contents(path) != data:
+                raise Broken("what waits is kept", path)
+
     def is_whole(self, node):
         if os.listdir(node.lib + "/rejected"):
             raise Broken("nothing refused", str(os.listdir(node.lib + "/rejected")))
@@ -161,6 +178,19 @@ class Overwritten(Incoming):
             node.patience_end = time.monotonic() + 1.5
         return node.generation() > self.template.generation() or os.listdir(node.lib + "/rejected") or \
             (struck and time.monotonic() > node.patience_end)
+
+    def waits(self, node):
+        """Files that cannot be put back are in the log."""
+        return not node.ask("GET", "/v1/status").get("healthy", True) and b"No space left on device" in contents(node.log)
+
+    def check_waits(self, node):
+        """While there is no room: who was not written over is as before."""
+        if node.generation() not in (self.template.generation(), self.template.generation() + 1):
+            raise Broken("nothing changes while it waits", f"generation {node.generation()}")
+        was, now = self.template.live(), node.live()
+        for file in was:
+            if not file.removeprefix("ca/").startswith("proxy") and now[file] != was[file]:
+                raise Broken("nothing changes while it waits", file)
 
     def is_whole(self, node):
         self.expect_live(node, {"proxy": self.cert})

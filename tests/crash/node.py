@@ -196,6 +196,9 @@ class Node:
         finally:
             connection.close()
 
+    def problems(self):
+        return self.ask("GET", "/v1/status").get("problems", [])
+
     def change(self, kind, **what):
         whole = {"sets": [], "names": [], "number": 0, "force": False, "replace_installed": False, "dry_run": False,
                  "detach": False}

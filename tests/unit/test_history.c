@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -396,6 +397,31 @@ START_TEST(discard_takes_back_only_what_was_not_decided)
 	ck_ok(ls_history_discard(history, &id, &err));
 	ck_assert(shell("test -e refs/lockstep/next && git fsck --strict"));
 	ck_ok(ls_history_judge(history, &still, NULL, &err));
+}
+END_TEST
+
+/* As a daemon that dies again and again on its way back leaves them. */
+START_TEST(what_was_to_follow_a_generation_is_discarded_without_its_ids)
+{
+	struct ls_commit_id root, head = chain(3, &root), parent, still;
+	struct ls_generation about = about_of(4, &head);
+
+	ck_ok(ls_history_find(history, &head, 2, &parent, &err));
+	for (int i = 0; i < 3; i++) {
+		change(4 + i);
+		(void)accept_new(&about, &sample.n1);
+	}
+	ck_assert_uint_eq(count_files("objects/pack", ".pack"), 6);
+	ck_assert(!shell("test -z \"$(git fsck --unreachable)\""));
+	ck_ok(ls_history_discard_after(history, &head, &err));
+	ck_assert_uint_eq(count_files("objects/pack", ""), 6);
+	ck_assert(shell("test -z \"$(git fsck --strict --unreachable)\""));
+	ck_ok(ls_history_discard_after(history, &head, &err)); /* repeats */
+	/* What followed and was decided stays. */
+	ck_code(ls_history_discard_after(history, &parent, &err), LS_E_REFUSED);
+	ck_ok(ls_history_head(history, &still, &err));
+	ck_assert(ls_commit_equal(&head, &still));
+	ck_ok(ls_history_judge(history, &head, NULL, &err));
 }
 END_TEST
 
@@ -866,6 +892,55 @@ START_TEST(a_handle_that_only_reads_lets_go_of_merged_packs)
 }
 END_TEST
 
+/* Until it is lifted nothing can be opened. */
+static struct rlimit bar_descriptors(void)
+{
+	struct rlimit was, now;
+	int lowest = dup(STDERR_FILENO);
+
+	ck_assert_int_ge(lowest, 0);
+	(void)close(lowest);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
+	now = (struct rlimit){ .rlim_cur = (rlim_t)lowest, .rlim_max = was.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &now), 0);
+	return was;
+}
+
+/* A look for what is not there yet opens the packs anew. Where that fails, for want of descriptors
+ * here, whoever comes next finds the handle as good as before: reading, asking for the head, or
+ * accepting. */
+START_TEST(a_handle_that_could_not_be_opened_again_is_opened_by_its_next_user)
+{
+	LS_CLEANUP(ls_history_free) struct ls_history *other = NULL;
+	struct ls_commit_id root, head = chain(2, &root), found;
+
+	ck_ok(ls_history_open(path, &other, &err));
+	for (int user = 0; user < 3; user++) {
+		LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
+		struct ls_generation about = about_of(3 + user, &head);
+		struct ls_commit_id id;
+		struct rlimit was;
+		enum ls_code rc;
+
+		change(about.generation);
+		id = compose(&about, &sample.n1, &pack);
+		was = bar_descriptors();
+		rc = ls_history_judge(other, &id, NULL, &err);
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &was), 0);
+		ck_assert_int_eq(rc, LS_E_IO);
+		if (user == 0)
+			ck_ok(ls_history_judge(other, &head, NULL, &err));
+		if (user == 1)
+			ck_ok(ls_history_head(other, &found, &err));
+		ck_ok(ls_history_accept(other, &id, ls_buf_bytes(&pack), &err));
+		ck_ok(ls_history_stage(other, &id, &err));
+		ck_ok(ls_history_advance(other, &id, &err));
+		head = id;
+	}
+	ck_ok(ls_history_judge(history, &head, NULL, &err));
+}
+END_TEST
+
 START_TEST(what_stock_git_leaves_is_no_hindrance)
 {
 	struct ls_commit_id root, head = chain(12, &root);
@@ -899,6 +974,20 @@ START_TEST(a_packs_keep_file_is_respected)
 	ck_assert(shell("for p in objects/pack/*.pack; do touch ${p%.pack}.keep; done"));
 	ck_ok(ls_history_tidy(history, &err));
 	ck_assert_uint_eq(count_files("objects/pack", ".pack"), 12);
+}
+END_TEST
+
+/* A disk that is read-only for a while lets nobody remove what was begun. */
+START_TEST(tidying_removes_what_was_begun_and_leaves_others_files)
+{
+	struct ls_commit_id root, head = chain(2, &root);
+
+	ck_assert(shell("touch objects/pack/tmp_pack_1 && find . -type f | sort >../before && "
+			"touch objects/pack/pack_git2_1 objects/pack/pack_git2_1idx.lock "
+			"objects/pack/.tmp-probe"));
+	ck_ok(ls_history_tidy(history, &err));
+	ck_assert(shell("find . -type f | sort >../after; diff ../before ../after"));
+	ck_ok(ls_history_judge(history, &head, NULL, &err));
 }
 END_TEST
 
@@ -1094,18 +1183,22 @@ LS_TEST_MAIN_FIXTURE("history", setup, teardown, an_empty_history_has_no_head_an
 	a_pack_does_not_lean_on_undecided_objects, stock_git_reads_it,
 	accepting_repeats_and_refuses_what_is_not_whole,
 	a_pack_of_another_form_is_refused_before_it_is_unpacked,
-	discard_takes_back_only_what_was_not_decided, discard_never_removes_a_merged_pack,
-	advancing_repeats_and_works_from_every_state, a_generation_is_found_by_its_number,
-	texts_that_could_forge_a_commit_are_refused, only_a_member_of_the_parent_may_sign,
-	numbers_and_cluster_must_follow, a_commit_made_over_with_its_signature_kept_is_found,
-	a_rewritten_parent_is_found, another_root_is_found, a_tree_that_is_no_state_is_found,
+	discard_takes_back_only_what_was_not_decided,
+	what_was_to_follow_a_generation_is_discarded_without_its_ids,
+	discard_never_removes_a_merged_pack, advancing_repeats_and_works_from_every_state,
+	a_generation_is_found_by_its_number, texts_that_could_forge_a_commit_are_refused,
+	only_a_member_of_the_parent_may_sign, numbers_and_cluster_must_follow,
+	a_commit_made_over_with_its_signature_kept_is_found, a_rewritten_parent_is_found,
+	another_root_is_found, a_tree_that_is_no_state_is_found,
 	a_flipped_byte_in_a_pack_or_index_is_found, a_flipped_byte_in_a_loose_object_is_found,
 	a_missing_object_is_named_with_its_generation, tidying_keeps_every_object_and_few_packs,
 	tidying_leaves_big_packs_as_they_are, another_handle_survives_tidying,
 	a_reader_misses_nothing_while_packs_are_merged,
-	a_handle_that_only_reads_lets_go_of_merged_packs, what_stock_git_leaves_is_no_hindrance,
-	a_flipped_bit_anywhere_is_repaired_from_a_copy,
+	a_handle_that_only_reads_lets_go_of_merged_packs,
+	a_handle_that_could_not_be_opened_again_is_opened_by_its_next_user,
+	what_stock_git_leaves_is_no_hindrance, a_flipped_bit_anywhere_is_repaired_from_a_copy,
 	a_lost_object_is_named_and_only_its_own_content_is_taken,
 	a_needed_pack_that_lost_its_index_gets_it_again_when_cleaning,
 	a_repository_without_its_frame_can_be_opened_again, a_packs_keep_file_is_respected,
+	tidying_removes_what_was_begun_and_leaves_others_files,
 	cleaning_removes_remains_and_nothing_else, an_operators_configuration_does_not_matter)
