@@ -291,7 +291,7 @@ void ls_doctor_live(struct ls_doctor *d)
 {
 	LS_CLEANUP(ls_buf_done) struct ls_buf faults = { 0 };
 
-	if (!d->has_record || d->older) {
+	if (!d->knows_tip || d->older) {
 		ls_doctor_skip(d, "not known before the record is mended");
 		return;
 	}
