@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/doctor_checks.h"
+#include "pki/key.h"
 #include "sys/file.h"
 
 #define LINE_MAX_BYTES (1024 * 1024)
@@ -241,6 +242,18 @@ static void open_tip(struct ls_doctor *d)
 		a->tip_commit = d->goal;
 }
 
+/* An identity that was damaged is not the same: its key is still that of the member. */
+static bool is_removed(const struct ls_doctor *d)
+{
+	const struct ls_identity *own = &d->a->identity;
+	const struct ls_member *self = ls_state_member(&d->a->tip, own->node);
+
+	return !self || (!ls_credential_matches(
+				 ls_buf_bytes(&self->signing_cert_pem), own->signer.key) &&
+				ls_credential_matches(
+					ls_buf_bytes(&own->signer.cert_pem), own->signer.key));
+}
+
 static void open_parts(struct ls_doctor *d)
 {
 	struct ls_agent *a = d->a;
@@ -255,6 +268,7 @@ static void open_parts(struct ls_doctor *d)
 	else
 		open_record(d);
 	open_tip(d);
+	d->removed = d->shared && d->has_identity && d->has_tip && is_removed(d);
 	d->older = !d->shared && d->has_record && d->has_frame &&
 		   ls_agent_record_is_older(a->history, &d->view.tip, NULL);
 	if (ls_config_load(d->paths.config, &a->config, &d->no_config) == LS_OK && d->has_tip)

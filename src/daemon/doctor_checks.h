@@ -55,6 +55,7 @@ struct ls_doctor {
 	struct ls_tip stored; /* the record's, when it could be read */
 	int64_t head_generation;
 	bool knows_tip; /* the view's tip is what must be live */
+	bool removed;   /* the tip has no such node, or another machine in its place */
 
 	struct ls_live_plan *plan; /* of what must be live; NULL: not known */
 

@@ -449,7 +449,7 @@ void ls_doctor_members(struct ls_doctor *d)
 		ls_doctor_skip(d, "not known before identity and history are mended");
 		return;
 	}
-	if (!ls_state_member(&d->a->tip, d->a->identity.node)) {
+	if (d->removed) {
 		tell_removed(d);
 		return;
 	}

@@ -10,7 +10,7 @@
 #include "sys/file.h"
 
 /* For all endpoints together; one that hangs is a finding. */
-#define ASK_MS 4000
+#define ASK_MS 3000
 #define ASK_LEAST_MS 400
 #define MEMBERS_MAX 1000
 #define FILE_BYTES_MAX (64 * 1024)

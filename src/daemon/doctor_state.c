@@ -81,7 +81,7 @@ void ls_doctor_identity(struct ls_doctor *d)
 		ls_doctor_skip(d, "not known before record and history can be read");
 		return;
 	}
-	if (d->shared && !ls_state_member(&d->a->tip, d->a->identity.node))
+	if (d->removed)
 		return; /* told under members */
 	if (!is_member(d)) {
 		ls_doctor_wrong(d,
@@ -316,7 +316,8 @@ void ls_doctor_ref(struct ls_doctor *d)
 					     : "starts the daemon, which puts main where the "
 					       "record says before it does anything else";
 
-	if (!d->has_record || !d->has_frame || d->view.rotation || (d->shared && !d->has_head))
+	if (!d->has_record || !d->has_frame || d->view.rotation || d->removed ||
+		(d->shared && !d->has_head))
 		return;
 	if (d->older)
 		return; /* told under record */
