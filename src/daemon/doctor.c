@@ -248,10 +248,9 @@ static bool is_removed(const struct ls_doctor *d)
 	const struct ls_identity *own = &d->a->identity;
 	const struct ls_member *self = ls_state_member(&d->a->tip, own->node);
 
-	return !self || (!ls_credential_matches(
-				 ls_buf_bytes(&self->signing_cert_pem), own->signer.key) &&
-				ls_credential_matches(
-					ls_buf_bytes(&own->signer.cert_pem), own->signer.key));
+	return !self ||
+	       (!ls_credential_matches(ls_buf_bytes(&self->signing_cert_pem), own->signer.key) &&
+		       ls_credential_matches(ls_buf_bytes(&own->signer.cert_pem), own->signer.key));
 }
 
 static void open_parts(struct ls_doctor *d)
@@ -261,8 +260,9 @@ static void open_parts(struct ls_doctor *d)
 	d->has_identity =
 		ls_identity_load(d->paths.identity, &a->identity, &d->no_identity) == LS_OK;
 	open_history(d);
-	d->shared = ls_engine_load(&a->paths, &a->engine, &d->no_engine) != LS_OK ||
-		    (a->engine.endpoints && !a->engine.migrating);
+	if (ls_engine_load(&a->paths, &a->engine, &d->no_engine) == LS_OK)
+		d->no_engine = (struct ls_err){ 0 }; /* a file that is absent is fine */
+	d->shared = d->no_engine.code != LS_OK || (a->engine.endpoints && !a->engine.migrating);
 	if (d->shared)
 		ls_doctor_open_shared(d);
 	else
