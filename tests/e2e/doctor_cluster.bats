@@ -168,15 +168,20 @@ etcd_replace() { # [COPY]
 }
 
 @test "etcd was reset: the printed command fills it again" {
-	begin 2
+	begin 3
+	stop n3 # will have to catch up
+	wait_for "change n1" $DEADLINE
+	wait_for "all_at $(number_of n1) n1 n2" $DEADLINE
 	etcd_stop
 	etcd_replace
 	etcd_again
 	wait_for "finds n2 'record: etcd holds nothing of this cluster'" $DEADLINE
 	on n2 status | grep "it was reset, or the endpoints name another one"
 	[ "$(command_of record)" = "lockstep --root $T/n2 store migrate --etcd $(endpoints)" ]
-	mends
-	change n2
+	mends n2
+	daemon_up n3
+	wait_for well $DEADLINE
+	change n3
 	all_at "$(number_of n1)"
 }
 
