@@ -267,16 +267,21 @@ static bool check_leaves(struct ls_doctor *d)
 
 /* ---- endpoints ---- */
 
-static const char *etcd_unit(const struct ls_doctor *d)
+static bool has_unit(const struct ls_doctor *d)
 {
-	static const char *const units[] = { "/etc/systemd/system/lockstep-etcd.service",
-		"/usr/lib/systemd/system/lockstep-etcd.service",
-		"/lib/systemd/system/lockstep-etcd.service" };
+	static const char *const dirs[] = { "/etc/systemd/system", "/usr/lib/systemd/system",
+		"/lib/systemd/system", "/usr/local/lib/systemd/system" };
 
-	for (size_t i = 0; !d->paths.root[0] && i < LS_COUNT(units); i++)
-		if (access(units[i], F_OK) == 0)
-			return units[i];
-	return NULL;
+	if (d->paths.root[0] || access("/run/systemd/system", F_OK) != 0)
+		return false;
+	for (size_t i = 0; i < LS_COUNT(dirs); i++) {
+		LS_CLEANUP(ls_free_str)
+		char *unit = ls_format("%s/lockstep-etcd@.service", dirs[i]);
+
+		if (access(unit, F_OK) == 0)
+			return true;
+	}
+	return false;
 }
 
 static char *start_command(const struct ls_doctor *d, const char *member)
@@ -284,8 +289,8 @@ static char *start_command(const struct ls_doctor *d, const char *member)
 	LS_CLEANUP(ls_free_str) char *config = member_file(d, member, "etcd.conf.yml");
 	LS_CLEANUP(ls_free_str) char *word = ls_doctor_quote(config);
 
-	return etcd_unit(d) ? ls_strdup("systemctl start lockstep-etcd")
-			    : ls_format("setsid -f etcd --config-file %s", word);
+	return has_unit(d) ? ls_format("systemctl start lockstep-etcd@%s", member)
+			   : ls_format("setsid -f etcd --config-file %s", word);
 }
 
 /* The fault's last words: the text of the transport names the URL again. */
