@@ -149,8 +149,7 @@ static enum ls_code mend_record(struct mend *m, char **out_text, struct ls_err *
 	LS_TRY(ls_engine_load(&m->paths, &engine, err));
 	if (engine.endpoints && !engine.migrating) {
 		LS_FAIL(err, LS_E_REFUSED, "the record of this node is in etcd");
-		LS_HINT(err, "lockstep store migrate --etcd %s fills an etcd that lost it",
-			engine.endpoints[0]);
+		LS_HINT(err, "lockstep doctor says how it stands to this node's history");
 		return LS_E_REFUSED;
 	}
 	/* Without the root that it names, a history could have been exchanged as a whole. */
