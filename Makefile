@@ -17,7 +17,7 @@ WERROR ?=
 
 DEPS_BUILD := gcc make pkg-config libssl-dev libgit2-dev libconfig-dev libevent-dev \
 	libcurl4-openssl-dev libjansson-dev zlib1g-dev libsystemd-dev libseccomp-dev
-DEPS_TEST := $(DEPS_BUILD) check bats git gpgsm gpg gpg-agent openssl redis-server redis-tools etcd-server nginx-light \
+DEPS_TEST := $(DEPS_BUILD) check bats git gpgsm gpg gpg-agent openssl redis-server redis-tools etcd-server etcd-client nginx-light \
 	haproxy strace valgrind clang llvm libclang-rt-14-dev clang-format jq curl socat faketime mandoc \
 	procps iproute2 systemd systemd-container dbus man-db bash zsh python3 libfuse3-dev fuse3 e2fsprogs \
 	xfsprogs

@@ -22,6 +22,11 @@ _lockstep_generations()
 	_lockstep_ask history -n 50 -o json | sed -n 's/^ *"generation": \([0-9]*\),*$/\1/p'
 }
 
+_lockstep_nodes()
+{
+	_lockstep_ask node list -o json | sed -n 's/^ *"name": "\([a-z0-9_]*\)",*$/\1/p'
+}
+
 _lockstep_policies()
 {
 	local file
@@ -55,13 +60,14 @@ _lockstep_value()
 	case $1 in
 	--root | --from | --data-dir) _lockstep_dirs ;;
 	--mend) _lockstep_words "objects record identity" ;;
-	--config | --cert | --key | --chain | --passphrase-file | --to) _lockstep_files ;;
+	--config | --cert | --key | --chain | --passphrase-file | --to | --token-file) _lockstep_files ;;
+	--etcd-ca | --etcd-cert | --etcd-key) _lockstep_files ;;
 	--out) _lockstep_files ;;
 	-o | --output) _lockstep_words "text json" ;;
 	--policy) _lockstep_words "$(_lockstep_policies)" ;;
 	--initial-state) _lockstep_words "new existing" ;;
 	--group) mapfile -t COMPREPLY < <(compgen -g -- "$cur") ;;
-	--timeout | --cluster | --fqdn | --node | -n) COMPREPLY=() ;;
+	--timeout | --cluster | --fqdn | --node | -n | --ttl | --etcd) COMPREPLY=() ;;
 	--member | --listen | --initial-cluster | --client-port | --peer-port | --metrics-port | --san) COMPREPLY=() ;;
 	*) return 1 ;;
 	esac
@@ -79,7 +85,8 @@ _lockstep_split()
 		case $word in
 		--root | --config | --from | --cert | --key | --chain | --passphrase-file | --to | --out | -o | --output | \
 			--mend | --policy | --timeout | --cluster | --fqdn | --node | -n | --member | --listen | --initial-cluster | \
-			--initial-state | --client-port | --peer-port | --metrics-port | --san | --data-dir | --group)
+			--initial-state | --client-port | --peer-port | --metrics-port | --san | --data-dir | --group | \
+			--token-file | --ttl | --etcd | --etcd-ca | --etcd-cert | --etcd-key)
 			# bash takes --root=DIR apart at the '='
 			[[ ${COMP_WORDS[i + 1]} == "=" ]] && ((i + 1 < COMP_CWORD)) && ((i++))
 			if ((i + 1 >= COMP_CWORD)); then
@@ -101,7 +108,11 @@ _lockstep_options()
 	local options="--root --config -o --quiet --timeout --help --version"
 
 	case "${words[*]:0:2}" in
-	init*) options+=" --cluster --fqdn --node --policy" ;;
+	init*) options+=" --cluster --fqdn --node --policy --etcd --etcd-ca --etcd-cert --etcd-key" ;;
+	"token create") options+=" --ttl" ;;
+	join*) options+=" --token-file --node --replace" ;;
+	"node remove") options+=" --compromised" ;;
+	"store migrate") options+=" --etcd --etcd-ca --etcd-cert --etcd-key" ;;
 	status*) options+=" --watch" ;;
 	"cert set") options+=" --cert --key --chain --passphrase-file --from --dry-run --detach" ;;
 	"cert renew") options+=" --force --replace-installed" ;;
@@ -124,9 +135,14 @@ _lockstep_verbs()
 	local count=${#words[@]}
 
 	case "$count ${words[*]:0:2}" in
-	0*) _lockstep_words "init status cert history rollback seal etcd-config doctor" ;;
+	0*) _lockstep_words "init token join status cert history rollback rotation node seal etcd-config store doctor" ;;
 	"1 cert") _lockstep_words "list show set renew csr" ;;
 	"1 seal") _lockstep_words "rotate forget export" ;;
+	"1 token") _lockstep_words create ;;
+	"1 rotation") _lockstep_words "show abort" ;;
+	"1 node") _lockstep_words "list remove" ;;
+	"1 store") _lockstep_words migrate ;;
+	"2 node remove") _lockstep_words "$(_lockstep_nodes)" ;;
 	"1 history") _lockstep_words "show verify $(_lockstep_components)" ;;
 	"1 rollback" | "2 history show") _lockstep_words "$(_lockstep_generations)" ;;
 	"2 cert show" | "2 cert set" | "2 cert csr" | *" cert renew") _lockstep_words "$(_lockstep_components)" ;;

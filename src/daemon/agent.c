@@ -14,6 +14,8 @@
 #include "sys/helper.h"
 
 #define REREAD_MS 30000
+/* Of one endpoint, for who only looks: what is known without etcd must not be long in coming. */
+#define LOOK_MS 2000
 
 bool ls_agent_initialised(const struct ls_paths *paths)
 {
@@ -281,6 +283,8 @@ enum ls_code ls_agent_open_store(struct ls_agent *a, struct ls_err *err)
 		return ls_store_local_open(a->paths.store, &a->store, err);
 	ls_cluster_trust(a, &trust);
 	ls_engine_settings(&a->paths, &a->engine, &settings);
+	if (a->lock_fd < 0)
+		settings.timeout_ms = LOOK_MS;
 	ls_store_etcd_open(&settings, a->identity.cluster_id, a->identity.node, &trust, &a->store);
 	ls_etcd_settings_done(&settings);
 	ls_store_set_lease(a->store, a->config.lease_ttl_s, a->lives, a->lives_arg);

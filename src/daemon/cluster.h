@@ -50,6 +50,10 @@ int64_t ls_cluster_takeover(const struct ls_agent *agent, const struct ls_store_
  * for the next epoch; makes the engine whole again after it was restored. Idle only. */
 LS_CHECK enum ls_code ls_cluster_announce(struct ls_agent *agent, struct ls_err *err);
 LS_CHECK enum ls_code ls_cluster_offer(struct ls_agent *agent, struct ls_err *err);
+/* Puts what nodes that were away need of the generations behind `after`, up to `head`, into the
+ * engine again, as far as this node has kept it. */
+LS_CHECK enum ls_code ls_cluster_republish(struct ls_agent *agent, int64_t after,
+	const struct ls_generation *head, struct ls_err *err);
 LS_CHECK enum ls_code ls_cluster_restore(
 	struct ls_agent *agent, const struct ls_store_view *view, struct ls_err *err);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/doctor_checks.h"
+#include "pki/key.h"
 #include "sys/file.h"
 
 #define LINE_MAX_BYTES (1024 * 1024)
@@ -23,6 +24,7 @@ static const struct {
 	{ "disk", ls_doctor_disk, "there is room for a change, and it can be written" },
 	{ "clock", ls_doctor_clock, "not before anything that has happened" },
 	{ "config", ls_doctor_config, "lockstep.conf, templates and policies can be read" },
+	{ "engine", ls_doctor_engine, "etcd answers, if the store is there" },
 	{ "objects", ls_doctor_objects, "every object and signature of the history holds" },
 	{ "identity", ls_doctor_identity, "the node's keys are there and open the cluster's" },
 	{ "record", ls_doctor_record, "the store's record is as it was written" },
@@ -31,6 +33,7 @@ static const struct {
 	{ "live", ls_doctor_live, "live links and files are those of the record" },
 	{ "foreign", ls_doctor_foreign, "nothing foreign among the live files" },
 	{ "certificates", ls_doctor_certificates, "none has expired" },
+	{ "members", ls_doctor_members, "every node is here, at one generation" },
 	{ "daemon", ls_doctor_daemon, "lockstepd answers and has no complaint" },
 };
 
@@ -130,6 +133,16 @@ static void make_commands(struct ls_doctor *d)
 			    : ls_format("kill -HUP $(cat %s)", pid);
 }
 
+char *ls_doctor_stop_command(const struct ls_doctor *d)
+{
+	if (!d->daemon_pid)
+		return ls_strdup("");
+	if (under_systemd(&d->paths))
+		return ls_strdup("systemctl stop lockstepd && ");
+	return ls_format("kill %lld && tail --pid=%lld -f /dev/null; ", (long long)d->daemon_pid,
+		(long long)d->daemon_pid);
+}
+
 char *ls_doctor_mend_command(const struct ls_doctor *d, const char *what, const char *more)
 {
 	LS_CLEANUP(ls_free_str)
@@ -140,6 +153,11 @@ char *ls_doctor_mend_command(const struct ls_doctor *d, const char *what, const 
 	if (under_systemd(&d->paths))
 		return ls_format("systemctl stop lockstepd && %s; %s", mend, d->start);
 	return ls_format("kill %lld && %s; %s", (long long)d->daemon_pid, mend, d->start);
+}
+
+char *ls_doctor_look_command(const struct ls_doctor *d)
+{
+	return ls_strdup(d->about->answers ? d->reload : d->start);
 }
 
 /* ---- what is there ---- */
@@ -191,6 +209,7 @@ static void open_record(struct ls_doctor *d)
 		missing(&d->no_record, d->paths.store, "kek");
 	else if (ls_store_local_open(d->paths.store, &a->store, &d->no_record) == LS_OK)
 		d->has_record = ls_store_read(a->store, &d->view, &d->no_record) == LS_OK;
+	d->knows_tip = d->has_record;
 	if (d->has_record)
 		memcpy(d->goal.hex, d->view.tip.commit, sizeof d->goal.hex);
 }
@@ -207,12 +226,31 @@ static void open_history(struct ls_doctor *d)
 	if (!d->has_frame)
 		return;
 	d->has_head = ls_history_head(a->history, &d->head, &d->no_head) == LS_OK;
-	if (!d->has_record)
+}
+
+static void open_tip(struct ls_doctor *d)
+{
+	struct ls_agent *a = d->a;
+
+	if (!d->has_frame)
+		return;
+	if (!d->goal.hex[0])
 		d->goal = d->head;
 	d->has_tip = d->goal.hex[0] &&
 		     ls_history_load(a->history, &d->goal, &a->tip, &d->no_tip) == LS_OK;
 	if (d->has_tip)
 		a->tip_commit = d->goal;
+}
+
+/* An identity that was damaged is not the same: its key is still that of the member. */
+static bool is_removed(const struct ls_doctor *d)
+{
+	const struct ls_identity *own = &d->a->identity;
+	const struct ls_member *self = ls_state_member(&d->a->tip, own->node);
+
+	return !self ||
+	       (!ls_credential_matches(ls_buf_bytes(&self->signing_cert_pem), own->signer.key) &&
+		       ls_credential_matches(ls_buf_bytes(&own->signer.cert_pem), own->signer.key));
 }
 
 static void open_parts(struct ls_doctor *d)
@@ -221,15 +259,23 @@ static void open_parts(struct ls_doctor *d)
 
 	d->has_identity =
 		ls_identity_load(d->paths.identity, &a->identity, &d->no_identity) == LS_OK;
-	open_record(d);
 	open_history(d);
-	d->older = d->has_record && d->has_frame &&
+	if (ls_engine_load(&a->paths, &a->engine, &d->no_engine) == LS_OK)
+		d->no_engine = (struct ls_err){ 0 }; /* a file that is absent is fine */
+	d->shared = d->no_engine.code != LS_OK || (a->engine.endpoints && !a->engine.migrating);
+	if (d->shared)
+		ls_doctor_open_shared(d);
+	else
+		open_record(d);
+	open_tip(d);
+	d->removed = d->shared && d->has_identity && d->has_tip && is_removed(d);
+	d->older = !d->shared && d->has_record && d->has_frame &&
 		   ls_agent_record_is_older(a->history, &d->view.tip, NULL);
 	if (ls_config_load(d->paths.config, &a->config, &d->no_config) == LS_OK && d->has_tip)
 		LS_IGNORE(ls_agent_load_services(a, &d->no_config)); /* the check tells */
 	if (d->has_identity && d->has_tip && a->store)
 		d->has_keys = ls_agent_load_keyring(a, &d->no_keys) == LS_OK;
-	if (d->has_keys && d->has_record && !d->view.rotation) {
+	if (d->has_keys && d->knows_tip && !d->view.rotation) {
 		char dir[LS_LIVE_DIR_SIZE];
 
 		ls_live_dir_name(d->view.tip.dir_generation, d->view.tip.dir_commit, dir);
@@ -271,6 +317,7 @@ static bool healthy(const json_t *found)
 
 static void doctor_done(struct ls_doctor *d)
 {
+	ls_doctor_endpoints_done(d);
 	ls_store_view_done(&d->view);
 	ls_live_plan_free(&d->plan);
 	ls_agent_free(&d->a);

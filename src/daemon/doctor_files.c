@@ -291,7 +291,9 @@ void ls_doctor_live(struct ls_doctor *d)
 {
 	LS_CLEANUP(ls_buf_done) struct ls_buf faults = { 0 };
 
-	if (!d->has_record || d->older) {
+	if (d->removed)
+		return; /* they stay as they are */
+	if (!d->knows_tip || d->older) {
 		ls_doctor_skip(d, "not known before the record is mended");
 		return;
 	}
@@ -380,7 +382,7 @@ void ls_doctor_foreign(struct ls_doctor *d)
 	LS_CLEANUP(ls_free_str) char *to = NULL;
 
 	if (!d->plan) {
-		if (!d->view.rotation)
+		if (!d->view.rotation && !d->removed)
 			ls_doctor_skip(d, "not known before identity and history are mended");
 		return;
 	}

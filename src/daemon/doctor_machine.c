@@ -50,11 +50,22 @@ static bool ntp_unsynchronised(void)
 	return adjtimex(&t) == TIME_ERROR && (t.status & STA_UNSYNC);
 }
 
+void ls_doctor_clock_wrong(struct ls_doctor *d, char *text)
+{
+	bool systemd = access("/run/systemd/system", F_OK) == 0;
+
+	ls_doctor_wrong(d, text,
+		"Certificates look as if they were not valid yet or still valid, and new ones get "
+		"wrong dates.",
+		systemd ? "has systemd set the clock from the network"
+			: "sets the clock, with the right time for TIME (2026-11-22T10:00:00Z)",
+		ls_strdup(systemd ? "timedatectl set-ntp true" : "date -u -s TIME"));
+}
+
 void ls_doctor_clock(struct ls_doctor *d)
 {
 	LS_CLEANUP(ls_generation_done) struct ls_generation g = { 0 };
 	int64_t newest_s = d->view.last ? d->view.last->ended_at_s : 0;
-	bool systemd = access("/run/systemd/system", F_OK) == 0;
 	char now[LS_TIME_TEXT_SIZE], then[LS_TIME_TEXT_SIZE];
 
 	if (d->has_tip && ls_history_read(d->a->history, &d->goal, &g, NULL) == LS_OK &&
@@ -63,15 +74,9 @@ void ls_doctor_clock(struct ls_doctor *d)
 	ls_time_text(ls_now_s(), now);
 	ls_time_text(newest_s, then);
 	if (ls_now_s() + CLOCK_OFF_S < newest_s)
-		ls_doctor_wrong(d,
-			ls_format(
-				"the clock says %s, but the newest generation is of %s", now, then),
-			"Certificates look as if they were not valid yet or still valid, and new "
-			"ones get wrong dates.",
-			systemd ? "has systemd set the clock from the network"
-				: "sets the clock, with the right time for TIME "
-				  "(2026-11-22T10:00:00Z)",
-			ls_strdup(systemd ? "timedatectl set-ntp true" : "date -u -s TIME"));
+		ls_doctor_clock_wrong(
+			d, ls_format("the clock says %s, but the newest generation is of %s", now,
+				   then));
 	else if (!d->paths.root[0] && ntp_unsynchronised())
 		ls_doctor_note(d,
 			ls_strdup("nothing keeps the clock right (the kernel calls it "

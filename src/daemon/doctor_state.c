@@ -81,6 +81,8 @@ void ls_doctor_identity(struct ls_doctor *d)
 		ls_doctor_skip(d, "not known before record and history can be read");
 		return;
 	}
+	if (d->removed)
+		return; /* told under members */
 	if (!is_member(d)) {
 		ls_doctor_wrong(d,
 			ls_format("'%s' is not what the history says of node %s", d->paths.identity,
@@ -95,6 +97,9 @@ void ls_doctor_identity(struct ls_doctor *d)
 	wrapping = ls_format("wrapping-%lld-key.pem", (long long)d->a->tip.kek_epoch);
 	if (!readable_key(d, wrapping))
 		restore(d, d->no_keys.text, lost, "identity");
+	else if (d->shared && !d->has_record)
+		ls_doctor_skip(d, "this node's copy of the cluster's key is missing, and etcd, "
+				  "which has it, does not answer");
 	else if (strstr(d->no_keys.text, "-cert.pem"))
 		ls_doctor_wrong(d, ls_strdup(d->no_keys.text), lost,
 			"makes everything but keys anew, from the history",
@@ -281,7 +286,9 @@ void ls_doctor_record(struct ls_doctor *d)
 		"judges the whole history and makes the record anew from its newest generation; "
 		"what is there is kept beside it";
 
-	if (d->no_kek)
+	if (d->shared)
+		ls_doctor_shared_record(d);
+	else if (d->no_kek)
 		ls_doctor_skip(d, "not known before store/kek is there");
 	else if (!d->has_record && !d->has_head)
 		ls_doctor_wrong(d, ls_strdup(d->no_record.text),
@@ -308,21 +315,21 @@ void ls_doctor_ref(struct ls_doctor *d)
 	const char *does = d->about->answers ? "has it look at everything now"
 					     : "starts the daemon, which puts main where the "
 					       "record says before it does anything else";
-	const char *command = d->about->answers ? d->reload : d->start;
 
-	if (!d->has_record || !d->has_frame || d->view.rotation)
+	if (!d->has_record || !d->has_frame || d->view.rotation || d->removed ||
+		(d->shared && !d->has_head))
 		return;
 	if (d->older)
 		return; /* told under record */
 	if (!d->has_head)
 		ls_doctor_wrong(d, ls_strdup(d->no_head.text),
 			"History and stock git show main; the record, which decides, is intact.",
-			does, ls_strdup(command));
+			does, ls_doctor_look_command(d));
 	else if (strcmp(d->head.hex, d->view.tip.commit) != 0)
 		ls_doctor_wrong(d,
 			ls_format("main is %.12s, the record names %.12s (generation %lld)",
 				d->head.hex, d->view.tip.commit, (long long)d->view.tip.generation),
 			"The record decides; main follows it, and has not: a crash in between, or "
 			"somebody moved it.",
-			does, ls_strdup(command));
+			does, ls_doctor_look_command(d));
 }

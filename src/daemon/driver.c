@@ -300,8 +300,8 @@ static enum ls_code look_at_engine(struct ls_agent *a, struct ls_err *err)
 		LS_FAIL(err, LS_E_DAMAGED,
 			"etcd holds nothing of this cluster: it was reset, or the endpoints name "
 			"another one");
-		LS_HINT(err, "if it was reset: lockstep store migrate --etcd %s fills it again",
-			a->engine.endpoints[0]);
+		LS_HINT(err, "if it was reset: lockstep doctor prints the command that fills it "
+			     "again");
 		return LS_E_DAMAGED;
 	}
 	LS_TRY(ls_cluster_check_member(a, err));

@@ -141,10 +141,17 @@ static enum ls_code mend_record(struct mend *m, char **out_text, struct ls_err *
 {
 	LS_CLEANUP(ls_identity_done) struct ls_identity identity = { 0 };
 	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
+	LS_CLEANUP(ls_engine_done) struct ls_engine engine = { 0 };
 	struct ls_commit_id root = { "" };
 	struct ls_tip tip = { 0 };
 	int64_t count;
 
+	LS_TRY(ls_engine_load(&m->paths, &engine, err));
+	if (engine.endpoints && !engine.migrating) {
+		LS_FAIL(err, LS_E_REFUSED, "the record of this node is in etcd");
+		LS_HINT(err, "lockstep doctor says how it stands to this node's history");
+		return LS_E_REFUSED;
+	}
 	/* Without the root that it names, a history could have been exchanged as a whole. */
 	LS_TRY(ls_identity_load(m->paths.identity, &identity, err));
 	memcpy(root.hex, identity.root, sizeof root.hex);

@@ -175,7 +175,10 @@ static enum ls_code change_engine(
 	for (size_t i = 0; *out_unchanged && i < ls_strv_count(engine->endpoints); i++)
 		*out_unchanged = ls_strv_has(a->engine.endpoints, engine->endpoints[i]);
 	LS_TRY(ls_engine_save(&a->paths, engine, err));
-	return *out_unchanged ? LS_OK : ls_agent_open_store(a, err);
+	if (*out_unchanged)
+		return LS_OK;
+	LS_TRY(ls_agent_open_store(a, err));
+	return filled ? ls_cluster_republish(a, 0, &about, err) : LS_OK;
 }
 
 enum ls_code ls_migrate(

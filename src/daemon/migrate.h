@@ -17,9 +17,10 @@ struct ls_migrate {
 	struct ls_bytes ca_pem, cert_pem, key_pem;
 };
 
-/* Also: an engine that was reset is filled again, and endpoints are replaced by others at which the
- * cluster's record is. *out_unchanged: nothing was to be done. LS_E_CONFLICT: a rotation runs, or
- * the engine holds another state of this cluster. LS_E_UNREACHABLE, LS_E_UNKNOWN: the engine. */
+/* Also: an engine that was reset is filled again, with what nodes that were away need, and
+ * endpoints are replaced by others at which the cluster's record is. *out_unchanged: nothing was to
+ * be done. LS_E_CONFLICT: a rotation runs, or the engine holds another state of this cluster.
+ * LS_E_UNREACHABLE, LS_E_UNKNOWN: the engine. */
 LS_CHECK enum ls_code ls_migrate(struct ls_agent *agent, const struct ls_migrate *wish,
 	bool *out_unchanged, struct ls_err *err);
 /* Of an operator's PKI, into the identity; LS_E_REFUSED when certificate and key do not match. */

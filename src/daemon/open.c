@@ -403,6 +403,7 @@ static void adopt_done(void *arg)
 	free(job);
 	ls_daemon_follow_store(d);
 	ls_daemon_look(d);
+	ls_daemon_reconcile(d); /* whoever has it reread its files wants a look at all */
 }
 
 static void adopt_templates(struct ls_daemon *d)
@@ -435,6 +436,7 @@ static void reload_work(void *arg)
 	if (job->code == LS_OK) /* file modes may have changed */
 		job->code = limited ? limited_plan(a, &plan, &job->err)
 				    : present_plan(a, &plan, NULL, &job->err);
+	a->leaves_again_ms = 0; /* looked at by the reconciliation that follows */
 	if (job->code != LS_OK)
 		return;
 	job->config = a->config;
@@ -463,7 +465,7 @@ static void reload_done(void *arg)
 			d->stuck = NULL;
 		}
 		d->limited = false;
-		adopt_templates(d); /* which also reconciles */
+		adopt_templates(d);
 	} else if (!d->limited || strcmp(d->stuck, job->err.text) != 0) {
 		ls_log(d, LOG_ERR, LS_EVENT_RELOAD, NULL, "%s: %s",
 			d->limited ? "no change is made" : "the old configuration stays in force",

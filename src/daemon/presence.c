@@ -143,20 +143,27 @@ static enum ls_code publish_again(
 	return ls_store_put_proof(a->store, generation, ls_buf_text(&proof), err);
 }
 
+enum ls_code ls_cluster_republish(
+	struct ls_agent *a, int64_t after, const struct ls_generation *head, struct ls_err *err)
+{
+	int64_t from = head->generation - LS_PROOFS_KEPT;
+
+	for (int64_t g = (after > from ? after : from) + 1; g <= head->generation; g++)
+		if (g > 1) /* which every node has: it was in the history that it joined with */
+			LS_TRY(publish_again(a, &head->commit, g, err));
+	return LS_OK;
+}
+
 enum ls_code ls_cluster_restore(
 	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
 {
 	LS_CLEANUP(ls_generation_done) struct ls_generation head = { 0 };
 	struct ls_tip tip = { 0 };
 	enum ls_code code;
-	int64_t from;
 
 	if (!ls_store_shared(a->store) || !ls_agent_record_is_older(a->history, &view->tip, &head))
 		return LS_OK;
-	from = head.generation - LS_PROOFS_KEPT;
-	for (int64_t g = view->tip.generation + 1; g <= head.generation; g++)
-		if (g > from)
-			LS_TRY(publish_again(a, &head.commit, g, err));
+	LS_TRY(ls_cluster_republish(a, view->tip.generation, &head, err));
 	tip.generation = tip.dir_generation = head.generation;
 	(void)snprintf(tip.commit, sizeof tip.commit, "%s", head.commit.hex);
 	(void)snprintf(tip.dir_commit, sizeof tip.dir_commit, "%s", head.commit.hex);

@@ -203,8 +203,9 @@ static enum ls_code read_or_own(
 	struct ls_agent *a, struct ls_store_view *view, json_t *problems, struct ls_err *err)
 {
 	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
-	struct ls_err why = { 0 };
-	enum ls_code code = ls_agent_read(a, view, &why);
+	/* Asked a moment ago: one that hangs is not waited for again. */
+	struct ls_err why = a->peers.unreachable;
+	enum ls_code code = why.code == LS_OK ? ls_agent_read(a, view, &why) : why.code;
 
 	if (code == LS_OK)
 		return LS_OK;
@@ -297,8 +298,8 @@ enum ls_code ls_view_status(
 		json_t *json = NULL;
 
 		LS_TRY(status_once(a, about, &before, &json, err));
-		if (i + 1 == LOOKS_MAX || ls_agent_read(a, &after, NULL) != LS_OK ||
-			same_record(&before, &after)) {
+		if (i + 1 == LOOKS_MAX || a->peers.unreachable.code != LS_OK ||
+			ls_agent_read(a, &after, NULL) != LS_OK || same_record(&before, &after)) {
 			*out = json;
 			return LS_OK;
 		}

@@ -212,6 +212,16 @@ static enum ls_code call_failed(struct ls_https *h, CURLcode rc, const struct an
 	return LS_FAIL(err, LS_E_UNKNOWN, "%s: %s", a->call->url, why);
 }
 
+static int64_t date_of(struct ls_https *h)
+{
+	struct curl_header *header;
+	time_t at_s = -1;
+
+	if (curl_easy_header(h->easy, "Date", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
+		at_s = curl_getdate(header->value, NULL);
+	return at_s < 0 ? 0 : (int64_t)at_s;
+}
+
 static enum ls_code perform(struct ls_https *h, const struct ls_https_call *call, bool post,
 	int *out_status, struct ls_buf *out_body, struct ls_err *err)
 {
@@ -243,6 +253,8 @@ static enum ls_code perform(struct ls_https *h, const struct ls_https_call *call
 		return call_failed(h, rc, &answer, detail, err);
 	(void)curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
 	*out_status = (int)status;
+	if (call->out_date_s)
+		*call->out_date_s = date_of(h);
 	ls_buf_done(out_body);
 	*out_body = body;
 	body = (struct ls_buf){ 0 };

@@ -38,6 +38,9 @@ struct ls_https_call {
 	int64_t connect_ms;
 	int64_t timeout_ms; /* for the whole call; 0: none, for a stream */
 	size_t body_max;    /* of the answer, or of a stream's line */
+	/* What the peer's clock said when it answered: its Date header (RFC 9110 section 6.6.1);
+	 * 0: it sent none. NULL: not of interest. */
+	int64_t *out_date_s;
 	/* A stream: called for each line as it comes, without its newline; false ends the call. */
 	bool (*on_line)(void *arg, const char *line, size_t len);
 	/* A stream: asked at least once a second; false ends the call. */

@@ -26,7 +26,8 @@ tab() {
 }
 
 @test "bash: verbs and what follows them" {
-	[ "$(tab lockstep "")" = "init status cert history rollback seal etcd-config doctor" ]
+	[ "$(tab lockstep "")" = \
+		"init token join status cert history rollback rotation node seal etcd-config store doctor" ]
 	[ "$(tab lockstep cert s)" = "show set" ]
 	[ "$(tab lockstep cert se)" = "set" ]
 	[ "$(tab lockstep seal "")" = "rotate forget export" ]
@@ -38,7 +39,7 @@ tab() {
 
 	for first in $(tab lockstep ""); do
 		case $first in
-		cert | seal) for second in $(tab lockstep "$first" ""); do offered+="$first $second"$'\n'; done ;;
+		cert | seal | token | rotation | node | store) for second in $(tab lockstep "$first" ""); do offered+="$first $second"$'\n'; done ;;
 		history) offered+=$'history\nhistory show\nhistory verify\n' ;;
 		*) offered+=$first$'\n' ;;
 		esac
@@ -50,7 +51,8 @@ tab() {
 @test "bash: the options of a verb are those of its --help" {
 	local verb option
 
-	for verb in init status "cert set" "cert renew" "cert csr" history rollback "seal export" etcd-config doctor; do
+	for verb in init "token create" join status "cert set" "cert renew" "cert csr" history rollback "node remove" \
+		"seal export" etcd-config "store migrate" doctor; do
 		for option in $(lockstep $verb --help | head -n 1 | sed 's/^usage: lockstep [a-z-]*//' |
 			grep -oE -- '-+[a-z][a-z-]*' | sort -u); do
 			[[ " $(tab lockstep $verb -) " == *" $option "* ]]
@@ -67,6 +69,7 @@ tab() {
 	[ "$(tab lockstep --root "$TAB_ROOT" rollback "")" = "1" ]
 	[ "$(tab lockstep --root "$TAB_ROOT" history show "")" = "1" ]
 	[ "$(tab lockstep --root "$TAB_ROOT" history v)" = "verify" ]
+	[ "$(tab lockstep --root "$TAB_ROOT" node remove "")" = "n1" ]
 	[ -z "$(tab lockstep --root "$BATS_TEST_TMPDIR" cert show "")" ]
 }
 
@@ -83,6 +86,8 @@ tab() {
 	[ "$(tab lockstep doctor --mend objects --from "")" = "here" ]
 	[ "$(tab lockstep etcd-config --member n1 --initial-state "")" = "new existing" ]
 	[ "$(tab lockstep etcd-config --member n1 --data-dir "")" = "here" ]
+	[ "$(tab lockstep join --token-file o)" = "one.pem" ]
+	[ "$(tab lockstep store migrate --etcd-ca t)" = "two.pem" ]
 }
 
 @test "bash: rladmin" {
@@ -113,9 +118,12 @@ tab() {
 			zpty -d shell
 			[[ $got == *$3* ]] || { print -r -- "typed '$2', wanted '$3', got '$got'"; return 1 }
 		}
-		typed $1 "lockstep ro" "lockstep rollback" &&
+		typed $1 "lockstep rol" "lockstep rollback" &&
 			typed $1 "lockstep cert se" "lockstep cert set" &&
 			typed $1 "lockstep etcd-config --initial-c" "config --initial-cluster" &&
+			typed $1 "lockstep node rem" "lockstep node remove" &&
+			typed $1 "lockstep --root $2 node remove n" "node remove n1" &&
+			typed $1 "lockstep join --token" "join --token-file" &&
 			typed $1 "lockstep --root $2 cert show pro" "cert show proxy" &&
 			typed $1 "lockstep cert set proxy --ch" "proxy --chain" &&
 			typed $1 "lockstep --root $2 history synce" "history syncer" &&

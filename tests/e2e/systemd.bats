@@ -328,3 +328,22 @@ no_drop_in() {
 	m systemctl stop lockstep-gateway
 	[ "$(show Result lockstep-gateway)" = success ]
 }
+
+@test "an etcd member runs as a unit and as a user of its own, from what etcd-config wrote" {
+	m systemd-analyze verify --man=no /lib/systemd/system/lockstep-etcd@.service
+	m systemd-analyze security --offline=true --threshold=15 /lib/systemd/system/lockstep-etcd@.service
+	m sh -c 'id etcd || useradd -r -M -g etcd etcd'
+	m systemctl start lockstep-etcd@n1
+	until_ 20 m curl -fsS --cacert /var/lib/lockstep/identity/ca.pem --cert /var/lib/lockstep/identity/etcd.pem \
+		--key /var/lib/lockstep/identity/etcd.pem https://127.0.0.1:2379/v3/maintenance/status -d '{}'
+	[ "$(m ps -o user= -p "$(show MainPID lockstep-etcd@n1)")" = etcd ]
+	[ "$(m stat -c '%a %U' /var/lib/etcd)" = "700 etcd" ]
+	# The agreement moves there and the daemon goes on; without it doctor names the unit.
+	m lockstep store migrate --etcd https://127.0.0.1:2379
+	until_ 10 well
+	m systemctl stop lockstep-etcd@n1
+	run m lockstep doctor -o json
+	[ "$(jq -r '.checks[] | select(.state == "wrong" and .name == "engine").hint' <<<"$output")" = "systemctl start lockstep-etcd@n1" ]
+	m systemctl start lockstep-etcd@n1
+	until_ 20 m lockstep --quiet doctor
+}

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 
+#include "store/etcd_status.h"
 #include "tests/unit/etcd_fixture.h"
 #include "tests/unit/record_moves.h"
 
@@ -348,6 +349,36 @@ START_TEST(without_an_answer_the_outcome_is_unknown)
 }
 END_TEST
 
+/* One member is asked, and nobody in its place. */
+START_TEST(a_member_says_how_it_is)
+{
+	int port;
+	int fd = etcd_free_port(&port);
+	LS_CLEANUP(ls_free_str) char *dead = ls_format("http://127.0.0.1:%d", port);
+	LS_CLEANUP(ls_free_str) char *elsewhere = ls_format("%s/x", etcd_member.endpoints[0]);
+	struct ls_etcd_settings settings = { .endpoints = etcd_member.endpoints,
+		.timeout_ms = 2000 };
+	LS_CLEANUP(ls_etcd_status_done) struct ls_etcd_status is = { 0 };
+	const char *url = etcd_member.endpoints[0];
+
+	(void)close(fd);
+	ck_ok(ls_etcd_status_ask(&settings, url, &is, &err));
+	ck_assert(is.leader);
+	ck_assert(!is.learner);
+	ck_assert_ptr_null(is.errors);
+	ck_assert_int_eq(is.version[0], '3');
+	ck_assert_int_ge(is.revision, 1);
+	ck_assert_int_le(llabs(is.date_s - ls_now_s()), 5);
+	ck_code(ls_etcd_status_ask(&settings, dead, &is, &err), LS_E_UNREACHABLE);
+	ck_code(ls_etcd_status_ask(&settings, elsewhere, &is, &err), LS_E_DAMAGED);
+	settings.timeout_ms = 300;
+	ck_assert_int_eq(kill(etcd_member.pid, SIGSTOP), 0);
+	ck_code(ls_etcd_status_ask(&settings, url, &is, &err), LS_E_UNKNOWN);
+	ck_assert_int_eq(kill(etcd_member.pid, SIGCONT), 0);
+	ck_assert(is.leader); /* outputs change on success only */
+}
+END_TEST
+
 START_TEST(a_dead_endpoint_is_passed_over)
 {
 	int port;
@@ -551,7 +582,8 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = { what_is_lost_on_the_way_is_found_out,
-		without_an_answer_the_outcome_is_unknown, a_dead_endpoint_is_passed_over,
+		without_an_answer_the_outcome_is_unknown, a_member_says_how_it_is,
+		a_dead_endpoint_is_passed_over,
 		what_is_too_large_is_refused_before_anything_is_written,
 		a_record_that_no_member_signed_is_not_believed,
 		what_was_begun_is_the_initiators_word, a_vote_counts_for_its_writer_alone,
