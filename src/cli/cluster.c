@@ -80,10 +80,10 @@ int ls_cli_join(struct ls_cli *cli, const struct ls_cli_verb *verb, int argc, ch
 		code = ls_enrol(&cli->paths, &wish, node, &generation, &err);
 	if (code != LS_OK)
 		return ls_cli_fail(cli, &err);
-	if (ls_cli_json(cli,
-		    json_pack("{s:s, s:I}", "node", node, "generation", (json_int_t)generation)))
-		return 0;
-	if (!cli->quiet)
+	if (cli->json)
+		(void)ls_cli_json(cli, json_pack("{s:s, s:I}", "node", node, "generation",
+					       (json_int_t)generation));
+	else if (!cli->quiet)
 		printf("node %s is a member from generation %lld on\n"
 		       "certificates: %s\nnext: start lockstepd, then lockstep status\n",
 			node, (long long)generation, cli->paths.certs);
