@@ -161,6 +161,8 @@ static enum ls_code do_fetch(
 		code = judge_target(a, view, err);
 	if (code == LS_OK)
 		code = make_plan(a, view, err);
+	if (code == LS_OK && voting)
+		code = ls_agent_judge_keys(a, err);
 	if (code != LS_OK && !voting)
 		return LS_WRAP(err, "get generation %s ready", p->commit);
 	if (code != LS_OK) {
