@@ -128,3 +128,20 @@ begin_as() { # NODE COMMIT [PARENT [GENERATION]]: with all three; $NONCE is set
 	put_signed begin "$1" "$(identity_of "$1")" <<<"$body"
 	record_with "$body" voting | put_signed record "$1" "$(identity_of "$1")"
 }
+# A proof that a generation goes back, with NODE's word for it; the report is on standard input.
+proof_revert() { # NODE COMMIT PARENT GENERATION NONCE
+	jq -cn --arg commit "$2" --arg report "$(cat)" \
+		--arg revert "$(jq -cn --arg nonce "$5" --arg commit "$2" --arg parent "$3" --argjson generation "$4" \
+			'$ARGS.named' | signed revert "$1" "$(identity_of "$1")")" '$ARGS.named'
+}
+report_of() { # NODE COMMIT GOOD NONCE [IDENTITY]
+	jq -cn --arg node "$1" --arg commit "$2" --argjson good "$3" '{node: $node, commit: $commit, good: $good,
+		reason: "it does not serve", warnings: []}' | signed "report/$4/$1" "$1" "${5:-$(identity_of "$1")}"
+}
+# A cluster key, in hex on standard input, wrapped to a certificate as a member does it.
+forge_wrap() { # CERT IDENTITY
+	openssl cms -encrypt -binary -aes-256-gcm -aes256-wrap -outform DER -recip "$1" -keyopt ecdh_kdf_md:sha256 \
+		-out "$T/wrap.der"
+	openssl cms -sign -binary -nodetach -nosmimecap -md sha256 \
+		-signer "$2/signing-cert.pem" -inkey "$2/signing-key.pem" -in "$T/wrap.der" -outform PEM
+}

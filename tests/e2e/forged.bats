@@ -12,7 +12,7 @@ setup_file() {
 	BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR lib_setup
 	cluster_pem
 	for node in n1 n2 n3; do mkdir -p "$T/$node/etc/lockstep/templates"; done
-	LEASE_S=8 ROTATION="away_after_s = 3; vote_s = 6; served_s = 2; timeout_s = 15;" cluster_up 3
+	LEASE_S=8 ROTATION="away_after_s = 3; vote_s = 12; served_s = 2; timeout_s = 15;" cluster_up 3
 	forge_keys
 }
 teardown_file() {
@@ -30,8 +30,11 @@ setup() {
 	export UBSAN_OPTIONS="exitcode=86:halt_on_error=1:print_stacktrace=1:log_path=$T/asan"
 	use n1
 	cluster_pem
-	G=$(number_of n1)
+	for node in n1 n2 n3; do
+		[ ! -e "$T/$node.pid" ] || ! gone "$(pid_of "$node")" || daemon_up "$node" # a test before failed
+	done
 	wait_for all_well 40
+	G=$(number_of n1)
 	before=$(live_state)
 	for node in n1 n2 n3; do : >"$T/$node.log"; done
 	etcd_get record >"$T/record"
@@ -385,4 +388,179 @@ begin_held_validated() {
 	begin_held "$1"
 	wait_for 'voted_no n1 .' $DEADLINE
 	wait_for 'voted_no n3 .' $DEADLINE
+}
+
+decided() { echo "decided/$(printf %012d "$1")"; }
+only_n3() { [ "$(use n3 && state_of_files)" = "$n3_before" ]; }
+n3_refuses() { # WHAT
+	WHAT=$1
+	wait_for 'said n3 "$WHAT"' $DEADLINE
+	only_n3
+	[ "$(on_json n3 history -n 1 | jq .generations[0].generation)" = "$G" ]
+}
+n3_down() {
+	n3_before=$(use n3 && state_of_files)
+	stop n3
+	wait_for '! etcd_keys note/alive/ | grep -q n3' 40
+}
+n3_catches_up() {
+	wait_for "all_at $((G + 1))" $DEADLINE
+	wait_for all_well 40
+	on n3 history verify --quiet
+}
+
+@test "a node that was away is not told lies of what was decided meanwhile" {
+	n3_down
+	on n1 cert renew --force proxy --quiet
+	wait_for "all_at $((G + 1)) n1 n2" $DEADLINE
+	key=$(decided $((G + 1)))
+	etcd_get "$key" >"$T/proof"
+	etcd_get "$(decided "$G")" | etcd_put "$key"
+	daemon_up n3
+	n3_refuses "it is about another one"
+	jq -c '.votes |= .[:1]' "$T/proof" | etcd_put "$key"
+	n3_refuses "votes are missing"
+	jq -c '.begin |= (fromjson | .body |= (fromjson | .participants = ["n1"] | tojson) | tojson) | .votes |= .[:1]' "$T/proof" |
+		etcd_put "$key"
+	n3_refuses "begin. is not believed"
+	nonce=$(jq -r '.begin | fromjson.body | fromjson.nonce' "$T/proof")
+	no=$(jq -cn '{node: "n2", yes: false, reason: "no", baseline: []}' | signed "vote/$nonce/n2" n2 "$(identity_of n2)")
+	jq -c --arg no "$no" '.votes[1] = $no' "$T/proof" | etcd_put "$key"
+	n3_refuses "a vote is no yes"
+	jq -c --arg no "$(jq -c '.body |= (fromjson | .yes = true | tojson)' <<<"$no")" '.votes[1] = $no' "$T/proof" | etcd_put "$key"
+	n3_refuses "vote/$nonce/n2. is not believed"
+	jq -c '.votes[1] = .votes[0]' "$T/proof" | etcd_put "$key"
+	n3_refuses "is signed by .n1., not by .n2."
+	jq -c '.commit = "0123456789012345678901234567890123456789"' "$T/proof" | etcd_put "$key"
+	n3_refuses "it names another commit"
+	# n2 alone, with its true word
+	commit=$(commit_of n1)
+	body=$(begin_body n2 "$commit" "$(fgit rev-parse main)" "$((G + 1))" "$nonce" '["n2"]')
+	yes=$(jq -cn '{node: "n2", yes: true, reason: "", baseline: []}' | signed "vote/$nonce/n2" n2 "$(identity_of n2)")
+	jq -cn --arg commit "$commit" --arg vote "$yes" --arg begin "$(signed begin n2 "$(identity_of n2)" <<<"$body")" \
+		'{commit: $commit, begin: $begin, votes: [$vote]}' | etcd_put "$key"
+	n3_refuses "1 of 3 members, which is no majority"
+	echo -n '{"begin":' | etcd_put "$key"
+	n3_refuses "begin. is not signed"
+	etcd_delete "$key"
+	n3_refuses "nothing shows that generation $((G + 1)) was decided"
+	etcd_put "$key" <"$T/proof"
+	n3_catches_up
+	goes_on $((G + 1))
+}
+
+# The opposite of what is in force, by a member that has no reason to.
+@test "a way back that nobody reported a bad endpoint for" {
+	tip=$(fgit rev-parse main)
+	nonce=$(nonce)
+	commit=$(forge_commit n2 "$(identity_of n2)" "$(fgit rev-parse 'main~1^{tree}')" main $((G + 1)) \
+		"Lockstep-Cause: automatic-rollback\nLockstep-Components: proxy\nLockstep-Participants: n1, n2, n3\nLockstep-Restores: $(fgit rev-parse main~1)\n")
+	forge_publish "$commit"
+	key=$(decided $((G + 1)))
+	body_of record | jq -c --arg c "$commit" --arg d "$(fgit rev-parse main~1)" --argjson g "$G" '.tip = {commit: $c,
+		generation: ($g + 1), dir_commit: $d, dir_generation: ($g - 1)}' >"$T/back"
+	report_of n1 "$tip" true "$nonce" | proof_revert n2 "$commit" "$tip" $((G + 1)) "$nonce" | etcd_put "$key"
+	put_signed record n2 "$(identity_of n2)" <"$T/back"
+	refused "nobody reported that it was not taken"
+	report_of n1 "$tip" false "$nonce" "$(stranger n1)" | proof_revert n2 "$commit" "$tip" $((G + 1)) "$nonce" | etcd_put "$key"
+	refused "report/$nonce/n1. is not believed"
+	for node in n1 n2 n3; do : >"$T/$node.log"; done
+	report_of n1 "$(fgit rev-parse main~1)" false "$nonce" | proof_revert n2 "$commit" "$tip" $((G + 1)) "$nonce" | etcd_put "$key"
+	refused "nobody reported that it was not taken"
+	# A report of another rotation.
+	for node in n1 n2 n3; do : >"$T/$node.log"; done
+	report_of n1 "$tip" false "$(nonce)" | proof_revert n2 "$commit" "$tip" $((G + 1)) "$nonce" | etcd_put "$key"
+	refused "report/$nonce/n1. is not believed"
+	etcd_put record <"$T/record"
+	etcd_delete "$key"
+	goes_on
+}
+
+@test "a rotation that was closed is opened again, when a service is down: nothing goes back" {
+	use n1
+	address=127.0.0.1:$(free_port)
+	script "$T/reload.sh" <<-END
+		exec /usr/sbin/nginx -p "$T" -e "$T/nginx.err" -c "$T/nginx.conf" -s reload
+	END
+	template proxy "reload = ( { exec = [ \"$T/reload.sh\" ]; } ); serve = ( { endpoint = \"$address\"; name = \"$FQDN\"; } );"
+	kill -HUP "$(pid_of n1)"
+	wait_for 'said n1 reread' $DEADLINE
+	nginx_up proxy "$address"
+	on n1 cert renew --force proxy --quiet
+	wait_for "all_at $((G + 1))" $DEADLINE
+	serves "$address" "$CERTS/proxy_cert.pem"
+	before=$(live_state)
+	etcd_get record >"$T/record"
+	etcd_get "$(decided $((G + 1)))" >"$T/proof"
+	body=$(jq -r '.begin | fromjson.body' "$T/proof")
+	forger n1
+	wait_for '[ "$(date +%s)" -gt '$(($(jq .began_at <<<"$body") + 15))' ]' 30 # its time is over
+	stop nginx-master
+	stop n1
+	for node in n2 n3; do kill -STOP "$(pid_of "$node")"; done # they would close it at once
+	jq -r .begin "$T/proof" | tr -d '\n' | etcd_put begin
+	for i in 0 1 2; do
+		vote=$(jq -r ".votes[$i]" "$T/proof")
+		printf %s "$vote" | etcd_put "vote/$(jq -r .nonce <<<"$body")/$(jq -r .by <<<"$vote")"
+	done
+	body_of record | jq -c --argjson b "$body" --arg parent "$(fgit rev-parse main~1)" '.last = null | .rotation = ($b + {phase: "verifying",
+		verify_deadline: ($b.began_at + 15), earlier: {commit: $parent, generation: ($b.generation - 1), dir_commit: $parent,
+		dir_generation: ($b.generation - 1)}, revert_commit: "", ballots: [], reports: [], why: ""})' |
+		put_signed record n2 "$(identity_of n2)"
+	daemon_up n1
+	wait_for idle 40
+	for node in n2 n3; do kill -CONT "$(pid_of "$node")"; done
+	unchanged
+	[[ "$(outcome)" == "degraded: "*"endpoint $address shows no certificate"*"node n2 did not report"* ]]
+	nginx_up proxy "$address"
+	on n1 cert renew --force proxy --quiet
+	wait_for all_well 40
+	goes_on $((G + 2))
+	rm "$TEMPLATES/proxy.conf"
+	kill -HUP "$(pid_of n1)"
+	stop nginx-master
+}
+
+@test "another cluster key in place of the wrapped one" {
+	n3_down
+	on n1 seal rotate --quiet
+	wait_for "all_at $((G + 1)) n1 n2" $DEADLINE
+	key=$(etcd_keys kek/2/n3)
+	key=${key#"$(etcd_prefix)"}
+	[ -n "$key" ]
+	etcd_get "$key" >"$T/wrap"
+	on n1 seal export --to "$T/escrow-cert.pem" >"$T/escrow.cms"
+	openssl cms -decrypt -inform PEM -in "$T/escrow.cms" -inkey "$T/escrow-key.pem" -out "$T/keks"
+	to=$(identity_of n3)/wrapping-2-cert.pem
+	nonce # random bytes that openssl must have
+	openssl rand -hex 32 | forge_wrap "$to" "$(identity_of n2)" | etcd_put "$key"
+	daemon_up n3
+	n3_refuses "the wrapped key of epoch 2 is not the one that the state names"
+	kek 2 | forge_wrap "$to" "$(stranger n2)" | etcd_put "$key"
+	n3_refuses "unwrap the cluster key: signed by none of the allowed members"
+	kek 2 | forge_wrap "$(identity_of n2)/wrapping-2-cert.pem" "$(identity_of n2)" | etcd_put "$key"
+	n3_refuses "unwrap the cluster key"
+	head -c 300 "$T/wrap" | etcd_put "$key"
+	n3_refuses "unwrap the cluster key: "
+	# The forger's tools do make one.
+	kek 2 | forge_wrap "$to" "$(identity_of n2)" | etcd_put "$key"
+	n3_catches_up
+	G=$((G + 1))
+
+	# One report is not enough to take back what an automatic rollback may not: here an epoch.
+	before=$(live_state)
+	etcd_get record >"$T/record"
+	forger n1
+	tip=$(fgit rev-parse main)
+	nonce=$(nonce)
+	commit=$(forge_commit n2 "$(identity_of n2)" "$(fgit rev-parse 'main~1^{tree}')" main $((G + 1)) \
+		"Lockstep-Cause: automatic-rollback\nLockstep-Components: proxy\nLockstep-Participants: n1, n2, n3\nLockstep-Restores: $(fgit rev-parse main~1)\n")
+	forge_publish "$commit"
+	report_of n2 "$tip" false "$nonce" | proof_revert n2 "$commit" "$tip" $((G + 1)) "$nonce" | etcd_put "$(decided $((G + 1)))"
+	body_of record | jq -c --arg c "$commit" --arg d "$(fgit rev-parse main~1)" --argjson g "$G" '.tip = {commit: $c,
+		generation: ($g + 1), dir_commit: $d, dir_generation: ($g - 1)}' | put_signed record n2 "$(identity_of n2)"
+	refused "goes back from one that no automatic rollback may undo"
+	etcd_put record <"$T/record"
+	etcd_delete "$(decided $((G + 1)))"
+	goes_on
 }
