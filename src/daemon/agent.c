@@ -151,6 +151,52 @@ enum ls_code ls_agent_ca(struct ls_agent *a, struct ls_signer *out, struct ls_er
 	return LS_OK;
 }
 
+/* Whether this generation's directory, or of one that goes back, the one that it goes back to, is
+ * live. */
+static bool is_live(struct ls_agent *a, const struct ls_commit_id *id)
+{
+	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 }, earlier = { 0 };
+	char dir[LS_LIVE_DIR_SIZE], live[LS_LIVE_DIR_SIZE];
+
+	if (!a->live || ls_live_current(a->live, live, NULL) != LS_OK ||
+		ls_history_read(a->history, id, &about, NULL) != LS_OK)
+		return false;
+	ls_live_dir_name(about.generation, id->hex, dir);
+	if (strcmp(dir, live) == 0)
+		return true;
+	if (!about.restores.hex[0] ||
+		ls_history_read(a->history, &about.restores, &earlier, NULL) != LS_OK)
+		return false;
+	ls_live_dir_name(earlier.generation, about.restores.hex, dir);
+	return strcmp(dir, live) == 0;
+}
+
+/* What a node knows without being told: what its ref names; or what it had put in force when a
+ * crash came before its ref was moved. */
+static enum ls_code own_tip(struct ls_agent *a, struct ls_commit_id *out, struct ls_err *err)
+{
+	struct ls_commit_id next;
+
+	LS_TRY(ls_history_head(a->history, out, err));
+	if (!is_live(a, out) && ls_history_staged(a->history, &next, NULL) == LS_OK &&
+		is_live(a, &next))
+		*out = next;
+	return LS_OK;
+}
+
+/* What the record names counts here when it was shown to be decided, and is fetched. Else whoever
+ * can write to the engine would have this node heal its live files by an older generation, or by
+ * one that was voted down. */
+static enum ls_code known_tip(struct ls_agent *a, const struct ls_store_view *view,
+	struct ls_commit_id *out, struct ls_err *err)
+{
+	if (view->tip.commit[0] && strcmp(view->tip.commit, a->peers.trusted_commit.hex) == 0) {
+		*out = a->peers.trusted_commit;
+		return LS_OK;
+	}
+	return own_tip(a, out, err);
+}
+
 /* A generation that goes back is decided before any node has fetched it. Until this one has (the
  * next step does it), what it knows is what its own ref names. */
 static void own_head(struct ls_agent *a, struct ls_commit_id *tip)
@@ -170,13 +216,15 @@ enum ls_code ls_agent_refresh(struct ls_agent *a, struct ls_err *err)
 	struct ls_commit_id tip;
 	enum ls_code code = ls_agent_read(a, &view, err);
 
-	/* Without the engine a node knows what it has. */
-	if (code == LS_OK)
+	if (ls_store_shared(a->store)) { /* also without the engine */
+		if (known_tip(a, &view, &tip, NULL) != LS_OK)
+			return code;
+	} else {
+		LS_TRY(code);
 		memcpy(tip.hex, view.tip.commit, sizeof tip.hex);
-	else if (!ls_store_shared(a->store) || ls_history_head(a->history, &tip, NULL) != LS_OK)
-		return code;
-	if (!tip.hex[0])
-		return LS_OK;
+		if (!tip.hex[0])
+			return LS_OK;
+	}
 	if (ls_commit_equal(&tip, &a->tip_commit))
 		return LS_OK;
 	own_head(a, &tip);

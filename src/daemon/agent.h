@@ -172,6 +172,9 @@ void ls_progress_done(struct ls_progress *progress);
 /* Ends a rotation that is not decided; what this node got ready for it is removed. */
 LS_CHECK enum ls_code ls_agent_abort(struct ls_agent *agent, const struct ls_rotation *rotation,
 	const char *why, struct ls_err *err);
+/* Whether each sealed key that the target brings is the one of its certificate, so that no member
+ * can have the others serve a pair that does not match. */
+LS_CHECK enum ls_code ls_agent_judge_keys(struct ls_agent *agent, struct ls_err *err);
 LS_CHECK enum ls_code ls_agent_do(struct ls_agent *agent, const struct ls_store_view *view,
 	enum ls_action action, struct ls_err *err);
 

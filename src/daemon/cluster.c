@@ -99,26 +99,41 @@ static int stay_count(const struct ls_state *before, const struct ls_state *afte
 	return count;
 }
 
-static enum ls_code check_majority(const struct ls_proof *proof, const struct ls_state *before,
-	const struct ls_state *after, struct ls_err *err)
+static enum ls_code check_majority(int64_t generation, char *const *participants,
+	const struct ls_state *before, const struct ls_state *after, struct ls_err *err)
 {
 	int stay = stay_count(before, after), votes = 0;
 
 	for (size_t i = 0; i < before->member_count; i++)
 		votes += same_member(&before->members[i],
 				 ls_state_member(after, before->members[i].name)) &&
-			 ls_strv_has(proof->participants, before->members[i].name);
+			 ls_strv_has(participants, before->members[i].name);
 	if (2 * votes <= stay)
 		return LS_FAIL(err, LS_E_DAMAGED,
 			"generation %lld was decided by %d of %d members, which is no majority",
-			(long long)proof->generation, votes, stay);
+			(long long)generation, votes, stay);
 	return LS_OK;
 }
 
-/* What goes back brings nothing new: the state of before the change that was not taken. */
-static enum ls_code check_revert(
-	struct ls_agent *a, const struct ls_commit_id *id, struct ls_err *err)
+bool ls_cluster_members_or_kek_differ(const struct ls_state *x, const struct ls_state *y)
 {
+	if (x->kek_epoch != y->kek_epoch || x->kek_epoch_count != y->kek_epoch_count ||
+		x->member_count != y->member_count)
+		return true;
+	for (size_t i = 0; i < x->member_count; i++)
+		if (strcmp(x->members[i].name, y->members[i].name) != 0 ||
+			!same_member(&x->members[i], &y->members[i]))
+			return true;
+	return false;
+}
+
+/* What goes back brings nothing new: the state of before the change that was not taken. One report
+ * is enough for it, so it is held to what an automatic rollback may do at all (DESIGN 8); else a
+ * single member could bring back one that was removed. */
+static enum ls_code check_revert(struct ls_agent *a, const struct ls_commit_id *id,
+	const struct ls_state *state, struct ls_err *err)
+{
+	const struct ls_state *present = &a->peers.trusted;
 	LS_CLEANUP(ls_generation_done)
 	struct ls_generation about = { 0 }, undone = { 0 }, was = { 0 };
 
@@ -129,18 +144,32 @@ static enum ls_code check_revert(
 		return LS_FAIL(err, LS_E_DAMAGED,
 			"generation %lld does not go back to what was before",
 			(long long)about.generation);
+	if (!present->settings.rollback || undone.restores.hex[0] ||
+		ls_cluster_members_or_kek_differ(present, state))
+		return LS_FAIL(err, LS_E_DAMAGED,
+			"generation %lld goes back from one that no automatic rollback may undo",
+			(long long)about.generation);
 	return LS_OK;
 }
 
-static enum ls_code get_pack(struct ls_agent *a, const struct ls_commit_id *id, struct ls_err *err)
+/* It must be what is said of it: a commit judges itself against the parent that it names, which
+ * need not be the one that is in force. */
+static enum ls_code get_pack(struct ls_agent *a, const struct ls_commit_id *id, const char *parent,
+	int64_t generation, struct ls_err *err)
 {
 	LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
 	LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
 
-	if (ls_history_read(a->history, id, &about, NULL) == LS_OK)
-		return LS_OK;
-	LS_TRY(ls_store_fetch(a->store, id->hex, &pack, err));
-	return ls_history_accept(a->history, id, ls_buf_bytes(&pack), err);
+	if (ls_history_read(a->history, id, &about, NULL) != LS_OK) {
+		LS_TRY(ls_store_fetch(a->store, id->hex, &pack, err));
+		LS_TRY(ls_history_accept(a->history, id, ls_buf_bytes(&pack), err));
+		LS_TRY(ls_history_read(a->history, id, &about, err));
+	}
+	if (strcmp(about.parent.hex, parent) != 0 || about.generation != generation)
+		return LS_FAIL(err, LS_E_REFUSED,
+			"commit %.12s does not follow generation %lld (%.12s)", id->hex,
+			(long long)generation - 1, parent);
+	return LS_OK;
 }
 
 /* For the day when the engine has lost it. */
@@ -183,12 +212,13 @@ static enum ls_code take_next(struct ls_agent *a, struct ls_err *err)
 	if (strcmp(proof.parent, p->trusted_commit.hex) != 0)
 		return diverged(a, proof.generation, proof.commit, err);
 	(void)snprintf(id.hex, sizeof id.hex, "%s", proof.commit);
-	LS_TRY(get_pack(a, &id, err));
+	LS_TRY(get_pack(a, &id, proof.parent, proof.generation, err));
 	LS_TRY(ls_history_judge(a->history, &id, &state, err));
 	if (proof.revert)
-		LS_TRY(check_revert(a, &id, err));
+		LS_TRY(check_revert(a, &id, &state, err));
 	else
-		LS_TRY(check_majority(&proof, &p->trusted, &state, err));
+		LS_TRY(check_majority(
+			proof.generation, proof.participants, &p->trusted, &state, err));
 	LS_TRY(keep_proof(a, &proof, err));
 	ls_state_done(&p->trusted);
 	p->trusted = state;
@@ -207,11 +237,18 @@ enum ls_code ls_cluster_catch_up(struct ls_agent *a, int64_t generation, struct 
 	return LS_OK;
 }
 
-bool ls_cluster_shown(const struct ls_store_view *view)
+bool ls_cluster_shown(const struct ls_agent *a, const struct ls_store_view *view)
 {
 	const struct ls_rotation *r = view->rotation;
+	const struct ls_peers *p = &a->peers;
 
-	if (!r || r->phase != LS_PHASE_VERIFYING || strcmp(r->commit, view->tip.commit) != 0)
+	if (!r || r->phase != LS_PHASE_VERIFYING || strcmp(r->commit, view->tip.commit) != 0 ||
+		strcmp(r->parent, p->trusted_commit.hex) != 0 ||
+		strcmp(r->commit, a->progress.commit) != 0)
+		return false;
+	/* Whoever began it said who takes part. */
+	if (check_majority(r->generation, r->participants, &p->trusted, &a->progress.state, NULL) !=
+		LS_OK)
 		return false;
 	for (size_t i = 0; i < ls_strv_count(r->participants); i++) {
 		const struct ls_ballot *b = ls_rotation_ballot(r, r->participants[i]);
@@ -261,7 +298,7 @@ enum ls_code ls_cluster_obtain(
 	if (strcmp(view->rotation->parent, p->trusted_commit.hex) != 0)
 		return diverged(a, view->rotation->generation, view->rotation->commit, err);
 	(void)snprintf(id.hex, sizeof id.hex, "%s", view->rotation->commit);
-	return get_pack(a, &id, err);
+	return get_pack(a, &id, view->rotation->parent, view->rotation->generation, err);
 }
 
 bool ls_cluster_ended(const struct ls_agent *a, const char *nonce)

@@ -24,8 +24,11 @@ LS_CHECK enum ls_code ls_cluster_obtain(
 	struct ls_agent *agent, const struct ls_store_view *view, bool decided, struct ls_err *err);
 /* LS_E_REFUSED: this node was removed. */
 LS_CHECK enum ls_code ls_cluster_check_member(struct ls_agent *agent, struct ls_err *err);
-/* Whether the view itself shows that what it decided was decided by all. */
-bool ls_cluster_shown(const struct ls_store_view *view);
+/* Whether the view itself shows that what it decided, the target that was judged before the vote,
+ * was decided by all who took part, and by a majority. */
+bool ls_cluster_shown(const struct ls_agent *agent, const struct ls_store_view *view);
+/* What no automatic rollback may undo. */
+bool ls_cluster_members_or_kek_differ(const struct ls_state *x, const struct ls_state *y);
 
 /* Whether a rotation was seen to end: everything in an old record is signed, by members, for its
  * keys; only that it is over tells it from a new one when somebody puts it back. */

@@ -107,19 +107,6 @@ static int64_t earliest_end(const struct ls_state *state)
 	return end_s;
 }
 
-static bool members_or_kek_differ(const struct ls_state *x, const struct ls_state *y)
-{
-	if (x->kek_epoch != y->kek_epoch || x->kek_epoch_count != y->kek_epoch_count ||
-		x->member_count != y->member_count)
-		return true;
-	for (size_t i = 0; i < x->member_count; i++)
-		if (strcmp(x->members[i].name, y->members[i].name) != 0 ||
-			!ls_bytes_equal(ls_buf_bytes(&x->members[i].signing_cert_pem),
-				ls_buf_bytes(&y->members[i].signing_cert_pem)))
-			return true;
-	return false;
-}
-
 static bool may_revert(struct ls_agent *a, const struct ls_store_view *view, int64_t now_s)
 {
 	const struct ls_progress *p = &a->progress;
@@ -130,13 +117,17 @@ static bool may_revert(struct ls_agent *a, const struct ls_store_view *view, int
 	if (!view->rotation || view->rotation->phase != LS_PHASE_VERIFYING || !p->has_before ||
 		strcmp(p->before_commit, view->rotation->earlier.commit) != 0)
 		return false;
+	/* A record that is put back long after, with what was signed then, must not undo what has
+	 * been in force since. */
+	if (ls_store_shared(a->store) && now_s > view->rotation->verify_deadline_s)
+		return false;
 	(void)snprintf(id.hex, sizeof id.hex, "%s", view->rotation->commit);
 	if (ls_history_read(a->history, &id, &about, NULL) != LS_OK)
 		return false;
 	return ls_rotation_may_revert(&(struct ls_revert_case){
 		.setting = p->state.settings.rollback,
 		.is_rollback = about.restores.hex[0] != '\0',
-		.changes_members_or_kek = members_or_kek_differ(&p->state, &p->before),
+		.changes_members_or_kek = ls_cluster_members_or_kek_differ(&p->state, &p->before),
 		.has_earlier = view->rotation->earlier.commit[0] != '\0',
 		.earlier_not_after_s = earliest_end(&p->before),
 		.now_s = now_s,

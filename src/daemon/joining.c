@@ -72,6 +72,20 @@ static enum ls_code unknown_token(struct ls_err *err)
 	return LS_E_REFUSED;
 }
 
+/* A token ends with the epoch that it was made in: a node that was removed could open all that was
+ * sealed until then, and would come back with a token that was meant for another. */
+static enum ls_code open_secret(
+	struct ls_agent *a, const char *sealed, struct ls_secret *out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_keyring_done) struct ls_keyring present = { 0 };
+	const struct ls_secret *kek = ls_keyring_get(&a->keyring, a->tip.kek_epoch);
+
+	if (kek)
+		ls_keyring_put(&present, a->tip.kek_epoch, ls_secret_bytes(kek));
+	return ls_unseal(LS_BYTES_STR(sealed), &present, out, NULL) == LS_OK ? LS_OK
+									     : unknown_token(err);
+}
+
 /* The secret of the token that a request names, and the request's body if it was made with it. */
 static enum ls_code open_request(struct ls_agent *a, const char *words, const json_t *request,
 	struct ls_secret *out_secret, const char **out_body, struct ls_err *err)
@@ -92,7 +106,7 @@ static enum ls_code open_request(struct ls_agent *a, const char *words, const js
 	sealed = json_string_value(json_object_get(note, "secret"));
 	if (!sealed || json_integer_value(json_object_get(note, "expires")) < ls_now_s())
 		return unknown_token(err);
-	LS_TRY(ls_unseal(LS_BYTES_STR(sealed), &a->keyring, out_secret, err));
+	LS_TRY(open_secret(a, sealed, out_secret, err));
 	return ls_join_open(words, request, out_secret, out_body, err);
 }
 

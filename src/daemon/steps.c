@@ -162,6 +162,8 @@ static enum ls_code do_fetch(
 		code = judge_target(a, view, err);
 	if (code == LS_OK)
 		code = make_plan(a, view, err);
+	if (code == LS_OK && voting)
+		code = ls_agent_judge_keys(a, err);
 	if (code != LS_OK && !voting)
 		return LS_WRAP(err, "get generation %s ready", p->commit);
 	if (code != LS_OK) {
@@ -348,7 +350,7 @@ static enum ls_code do_activate(
 	enum ls_code code;
 
 	/* Whoever can write to the engine must not put in force what was not agreed upon. */
-	if (ls_store_shared(a->store) && !ls_cluster_shown(view))
+	if (ls_store_shared(a->store) && !ls_cluster_shown(a, view))
 		LS_TRY(ls_cluster_obtain(a, view, true, err));
 	if (!p->plan) /* handed over at the first activation; somebody has moved the link since */
 		LS_TRY(make_plan(a, view, err));

@@ -361,6 +361,21 @@ enum ls_code ls_history_stage(
 	return write_ref(fd, NEXT, id, err);
 }
 
+enum ls_code ls_history_staged(
+	struct ls_history *history, struct ls_commit_id *out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_fd_close) int fd = -1;
+	LS_CLEANUP(ls_buf_done) struct ls_buf text = { 0 };
+
+	LS_TRY(ls_repo_dir(history, "refs/lockstep", &fd, err));
+	LS_TRY(ls_file_read(fd, NEXT, REF_BYTES_MAX, &text, err));
+	if (text.len != sizeof out->hex)
+		return LS_FAIL(err, LS_E_DAMAGED, "refs/lockstep/next is not a commit's name");
+	memcpy(out->hex, text.data, sizeof out->hex - 1);
+	out->hex[sizeof out->hex - 1] = '\0';
+	return LS_OK;
+}
+
 enum ls_code ls_history_advance(
 	struct ls_history *history, const struct ls_commit_id *id, struct ls_err *err)
 {

@@ -99,6 +99,10 @@ LS_CHECK enum ls_code ls_history_stage(
 LS_CHECK enum ls_code ls_history_advance(
 	struct ls_history *history, const struct ls_commit_id *id, struct ls_err *err);
 
+/* The staged commit. LS_E_NOT_FOUND: none is. */
+LS_CHECK enum ls_code ls_history_staged(
+	struct ls_history *history, struct ls_commit_id *out, struct ls_err *err);
+
 LS_CHECK enum ls_code ls_history_read(struct ls_history *history, const struct ls_commit_id *id,
 	struct ls_generation *out, struct ls_err *err);
 LS_CHECK enum ls_code ls_history_load(struct ls_history *history, const struct ls_commit_id *id,

@@ -271,22 +271,12 @@ static enum ls_code check_reverted(const struct ls_etcd_place *e, const json_t *
 	return LS_OK;
 }
 
-enum ls_code ls_etcd_proof_get(
-	const struct ls_etcd_place *e, int64_t generation, struct ls_proof *out, struct ls_err *err)
+enum ls_code ls_etcd_proof_judge(const struct ls_etcd_place *e, int64_t generation,
+	const struct ls_buf *value, struct ls_proof *out, struct ls_err *err)
 {
-	LS_CLEANUP(ls_etcd_list_done) struct ls_etcd_list list = { 0 };
 	LS_CLEANUP(ls_proof_done) struct ls_proof proof = { .generation = generation };
-	LS_CLEANUP(ls_free_str) char *key = ls_etcd_proof_key(e, generation);
 	LS_CLEANUP(json_done) json_t *json = NULL;
-	char *prefixes[] = { key, NULL };
-	const struct ls_buf *value;
 
-	LS_TRY(ls_etcd_read(e->api, prefixes, &list, err));
-	value = ls_etcd_list_get(&list, key);
-	if (!value)
-		return LS_FAIL(err, LS_E_NOT_FOUND,
-			"etcd: nothing shows that generation %lld was decided",
-			(long long)generation);
 	json = json_loadb(value->data ?: "", value->len, JSON_REJECT_DUPLICATES, NULL);
 	proof.revert = json_object_get(json, "revert") != NULL;
 	if (proof.revert)
@@ -300,6 +290,23 @@ enum ls_code ls_etcd_proof_get(
 	*out = proof;
 	proof = (struct ls_proof){ 0 };
 	return LS_OK;
+}
+
+enum ls_code ls_etcd_proof_get(
+	const struct ls_etcd_place *e, int64_t generation, struct ls_proof *out, struct ls_err *err)
+{
+	LS_CLEANUP(ls_etcd_list_done) struct ls_etcd_list list = { 0 };
+	LS_CLEANUP(ls_free_str) char *key = ls_etcd_proof_key(e, generation);
+	char *prefixes[] = { key, NULL };
+	const struct ls_buf *value;
+
+	LS_TRY(ls_etcd_read(e->api, prefixes, &list, err));
+	value = ls_etcd_list_get(&list, key);
+	if (!value)
+		return LS_FAIL(err, LS_E_NOT_FOUND,
+			"etcd: nothing shows that generation %lld was decided",
+			(long long)generation);
+	return ls_etcd_proof_judge(e, generation, value, out, err);
 }
 
 /* Tidying. */

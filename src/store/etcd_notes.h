@@ -34,6 +34,9 @@ LS_CHECK enum ls_code ls_etcd_proof_reverted(const struct ls_etcd_place *place,
  * a member which lacks them joins again. */
 LS_CHECK enum ls_code ls_etcd_tidy(const struct ls_etcd_place *place, int64_t patience_ms,
 	char ***orphans, struct ls_err *err);
+/* What a value shows; LS_E_DAMAGED: nothing. Asks nothing of etcd. */
+LS_CHECK enum ls_code ls_etcd_proof_judge(const struct ls_etcd_place *place, int64_t generation,
+	const struct ls_buf *value, struct ls_proof *out, struct ls_err *err);
 LS_CHECK enum ls_code ls_etcd_proof_get(const struct ls_etcd_place *place, int64_t generation,
 	struct ls_proof *out, struct ls_err *err);
 

@@ -197,6 +197,10 @@ enum ls_code ls_etcd_snapshot_take(
 	take_alive(s, alive);
 	if (!s->view.rotation)
 		return LS_OK;
+	/* Whoever moves the record must not speak for others. */
+	if (s->view.rotation->ballot_count > 0 || s->view.rotation->report_count > 0)
+		return LS_FAIL(err, LS_E_DAMAGED,
+			"etcd: '%s' holds votes or reports, which stand apart", record);
 	LS_TRY(check_begin(e, s, err));
 	take_signed(e, s, "vote", ls_ballot_from_json);
 	take_signed(e, s, "report", ls_report_from_json);
