@@ -92,8 +92,7 @@ static enum ls_code read_store(const struct ls_conf_node *root, struct ls_err *e
 	LS_TRY(ls_conf_only(group, known, err));
 	LS_TRY(ls_conf_string(group, "type", &type, err));
 	if (type && strcmp(type, "local") != 0)
-		return ls_conf_refuse(
-			group, err,
+		return ls_conf_refuse(group, err,
 			"store type '%s': wanted local; to etcd goes lockstep store migrate", type);
 	return LS_OK;
 }
