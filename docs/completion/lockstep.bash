@@ -110,7 +110,7 @@ _lockstep_options()
 	case "${words[*]:0:2}" in
 	init*) options+=" --cluster --fqdn --node --policy --etcd --etcd-ca --etcd-cert --etcd-key" ;;
 	"token create") options+=" --ttl" ;;
-	join*) options+=" --token-file --node --replace" ;;
+	join*) options+=" --token-file --node --replace --etcd-cert --etcd-key" ;;
 	"node remove") options+=" --compromised" ;;
 	"store migrate") options+=" --etcd --etcd-ca --etcd-cert --etcd-key" ;;
 	status*) options+=" --watch" ;;
