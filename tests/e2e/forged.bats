@@ -564,3 +564,20 @@ n3_catches_up() {
 	etcd_delete "$(decided $((G + 1)))"
 	goes_on
 }
+
+@test "a crash right before main moved, and etcd is away: healing does not go back" {
+	on n1 cert renew --force proxy --quiet
+	wait_for "all_at $((G + 1))" $DEADLINE
+	before=$(live_state)
+	stop n1
+	live=$(cd "$CERTS" && sha256sum ./*.pem)
+	git --git-dir="$(history_of n1)" update-ref refs/lockstep/next main
+	git --git-dir="$(history_of n1)" update-ref refs/heads/main main~1
+	etcd_stop
+	daemon_up n1
+	echo x >"$CERTS/..data/proxy_cert.pem"
+	wait_for '[ "$(cd "$CERTS" && sha256sum ./*.pem)" = "$live" ]' $DEADLINE
+	etcd_all_up
+	wait_for unchanged 40
+	goes_on $((G + 1))
+}

@@ -527,6 +527,39 @@ START_TEST(what_was_begun_is_the_initiators_word)
 }
 END_TEST
 
+/* `with` in place of the first `what`. */
+static char *replaced(const char *text, const char *what, const char *with)
+{
+	const char *at = strstr(text, what);
+
+	ck_assert_ptr_nonnull(at);
+	return ls_format("%.*s%s%s", (int)(at - text), text, with, at + strlen(what));
+}
+
+START_TEST(a_member_that_moves_the_record_does_not_speak_for_others)
+{
+	LS_CLEANUP(ls_free_str) char *good = NULL;
+	LS_CLEANUP(ls_free_str) char *body = NULL;
+	LS_CLEANUP(ls_free_str) char *votes = NULL;
+	LS_CLEANUP(ls_free_str) char *reports = NULL;
+
+	ck_ok(begin(store, 2));
+	good = get_raw("record");
+	body = body_of("record");
+	votes = replaced(body, "\"ballots\":[]",
+		"\"ballots\":[{\"node\":\"n2\",\"yes\":true,\"reason\":\"\",\"baseline\":[]}]");
+	put_signed("record", "n1", "record", votes);
+	not_believed("holds votes or reports");
+	reports = replaced(body, "\"reports\":[]",
+		"\"reports\":[{\"node\":\"n2\",\"commit\":\"c\",\"good\":false,\"reason\":\"\","
+		"\"warnings\":[]}]");
+	put_signed("record", "n1", "record", reports);
+	not_believed("holds votes or reports");
+	put_raw("record", good);
+	ck_ok(vote(store, 2, "n1", true));
+}
+END_TEST
+
 START_TEST(a_vote_counts_for_its_writer_alone)
 {
 	LS_CLEANUP(ls_free_str) char *mine = ls_format("vote/%s/n1", moves_nonce(1));
@@ -586,7 +619,9 @@ int main(void)
 		a_dead_endpoint_is_passed_over,
 		what_is_too_large_is_refused_before_anything_is_written,
 		a_record_that_no_member_signed_is_not_believed,
-		what_was_begun_is_the_initiators_word, a_vote_counts_for_its_writer_alone,
+		what_was_begun_is_the_initiators_word,
+		a_member_that_moves_the_record_does_not_speak_for_others,
+		a_vote_counts_for_its_writer_alone,
 		the_watch_tells_of_changes_by_others_and_of_its_return };
 	int failed;
 
