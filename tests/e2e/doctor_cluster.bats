@@ -178,7 +178,8 @@ etcd_replace() { # [COPY]
 	wait_for "finds n2 'record: etcd holds nothing of this cluster'" $DEADLINE
 	on n2 status | grep "it was reset, or the endpoints name another one"
 	[ "$(command_of record)" = "lockstep --root $T/n2 store migrate --etcd $(endpoints)" ]
-	mends n2
+	paste_all
+	wait_for "only_finds n2 members" $DEADLINE # n3 is away
 	daemon_up n3
 	wait_for well $DEADLINE
 	change n3
