@@ -94,6 +94,7 @@ well() { # NODE…
 mends() { # [NODE…]: that must be well
 	paste_all
 	wait_for "well $*" $DEADLINE || { for node in ${*:-$(nodes)}; do examine "$node"; done; return 1; }
+	adopt # once they have said who they are
 }
 stop_hard() { # NODE
 	kill -KILL "$(pid_of "$1")"

@@ -360,6 +360,7 @@ START_TEST(a_member_says_how_it_is)
 		.timeout_ms = 2000 };
 	LS_CLEANUP(ls_etcd_status_done) struct ls_etcd_status is = { 0 };
 	const char *url = etcd_member.endpoints[0];
+	enum ls_code code;
 
 	(void)close(fd);
 	ck_ok(ls_etcd_status_ask(&settings, url, &is, &err));
@@ -373,8 +374,9 @@ START_TEST(a_member_says_how_it_is)
 	ck_code(ls_etcd_status_ask(&settings, elsewhere, &is, &err), LS_E_DAMAGED);
 	settings.timeout_ms = 300;
 	ck_assert_int_eq(kill(etcd_member.pid, SIGSTOP), 0);
-	ck_code(ls_etcd_status_ask(&settings, url, &is, &err), LS_E_UNKNOWN);
-	ck_assert_int_eq(kill(etcd_member.pid, SIGCONT), 0);
+	code = ls_etcd_status_ask(&settings, url, &is, &err);
+	ck_assert_int_eq(kill(etcd_member.pid, SIGCONT), 0); /* others want it, whatever came */
+	ck_assert(code == LS_E_UNKNOWN || code == LS_E_UNREACHABLE);
 	ck_assert(is.leader); /* outputs change on success only */
 }
 END_TEST
