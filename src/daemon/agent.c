@@ -93,6 +93,19 @@ static enum ls_code open_wrap(struct ls_agent *a, const struct ls_kek_epoch *e,
 	return LS_OK;
 }
 
+/* Wrapped anew by this node itself: whoever wrapped it may be no member any more when it is needed.
+ */
+static enum ls_code keep_copy(struct ls_agent *a, int64_t epoch, const struct ls_signer *wrapping,
+	struct ls_store *copies, struct ls_err *err)
+{
+	const struct ls_secret *kek = ls_keyring_get(&a->keyring, epoch);
+	LS_CLEANUP(ls_buf_done) struct ls_buf wrap = { 0 };
+
+	LS_TRY(ls_kek_wrap(ls_secret_bytes(kek), ls_buf_bytes(&wrapping->cert_pem),
+		&a->identity.signer, &wrap, err));
+	return ls_store_put_wrap(copies, epoch, a->identity.node, ls_buf_bytes(&wrap), err);
+}
+
 static enum ls_code open_epoch(
 	struct ls_agent *a, const struct ls_kek_epoch *e, char *const *signers, struct ls_err *err)
 {
@@ -111,9 +124,7 @@ static enum ls_code open_epoch(
 	name = ls_epoch_wrap_name(ls_store_shared(a->store), a->identity.node, e->check);
 	LS_TRY(ls_store_get_wrap(a->store, e->epoch, name, &wrap, err));
 	LS_TRY(open_wrap(a, e, &wrapping, ls_buf_bytes(&wrap), signers, err));
-	return copies && a->lock_fd >= 0 ? ls_store_put_wrap(copies, e->epoch, a->identity.node,
-						   ls_buf_bytes(&wrap), err)
-					 : LS_OK;
+	return copies && a->lock_fd >= 0 ? keep_copy(a, e->epoch, &wrapping, copies, err) : LS_OK;
 }
 
 enum ls_code ls_agent_load_keyring(struct ls_agent *a, struct ls_err *err)

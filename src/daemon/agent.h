@@ -166,6 +166,7 @@ LS_CHECK enum ls_code ls_agent_open_store(struct ls_agent *agent, struct ls_err 
 
 /* How the reason of an attempt begins that ended because a participant went away. */
 #define LS_WENT_AWAY "a node went away before it voted: "
+#define LS_NOT_IN_TIME "not all nodes voted in time: "
 
 /* The parts of driver.c that steps.c does. */
 void ls_progress_done(struct ls_progress *progress);

@@ -12,6 +12,8 @@
 /* A bound that no honest rotation comes near: a loop of conflicts must end in words. */
 #define STEPS_MAX 1000
 #define ATTEMPTS_MAX 4
+/* An engine ends a lease up to half a second late. */
+#define LEASE_SLACK_MS 1500
 
 void ls_progress_done(struct ls_progress *p)
 {
@@ -468,7 +470,13 @@ static enum ls_code gather_participants(struct ls_agent *a, struct ls_store_view
 struct attempt {
 	char nonce[LS_NONCE_SIZE];
 	char commit[41];
+	char **participants;
 };
+
+static void attempt_done(struct attempt *at)
+{
+	ls_free_strv(&at->participants);
+}
 
 static enum ls_code begin(struct ls_agent *a, struct ls_store_view *view,
 	const struct ls_candidate *candidate, const struct ls_author *author, struct attempt *out,
@@ -490,6 +498,7 @@ static enum ls_code begin(struct ls_agent *a, struct ls_store_view *view,
 	ls_random_bytes(random, sizeof random);
 	ls_hex(random, sizeof random, out->nonce);
 	(void)snprintf(out->commit, sizeof out->commit, "%s", id.hex);
+	out->participants = ls_strv_copy(about.participants);
 	(void)snprintf(rotation.nonce, sizeof rotation.nonce, "%s", out->nonce);
 	(void)snprintf(rotation.commit, sizeof rotation.commit, "%s", id.hex);
 	(void)snprintf(rotation.parent, sizeof rotation.parent, "%s", view->tip.commit);
@@ -535,13 +544,31 @@ static enum ls_code broke_off(
 	return LS_E_UNKNOWN;
 }
 
+/* Who died right before the vote began may be missed by its deadline sooner than its lease ends. */
+static bool somebody_left(struct ls_agent *a, char *const *participants)
+{
+	int64_t until_ms = ls_mono_ms() + LEASE_SLACK_MS;
+
+	while (ls_mono_ms() < until_ms) {
+		LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 };
+
+		if (!ls_store_shared(a->store) || ls_agent_read(a, &view, NULL) != LS_OK)
+			return false;
+		for (size_t i = 0; i < ls_strv_count(participants); i++)
+			if (ls_cluster_away(a, participants[i]))
+				return true;
+		ls_cluster_wait(a, until_ms - ls_mono_ms());
+	}
+	return false;
+}
+
 /* Once. *out_again: a participant went away before it had voted; without it, or with it again, it
  * may be done. */
 static enum ls_code attempt(struct ls_agent *a, struct ls_store_view *view,
 	struct ls_candidate *candidate, const struct ls_author *author, bool *out_again,
 	struct ls_err *err)
 {
-	struct attempt at = { "", "" };
+	LS_CLEANUP(attempt_done) struct attempt at = { "", "", NULL };
 	int64_t wait_s = 0;
 	enum ls_code code = begin(a, view, candidate, author, &at, err);
 
@@ -550,7 +577,9 @@ static enum ls_code attempt(struct ls_agent *a, struct ls_store_view *view,
 	if (code != LS_OK)
 		return at.nonce[0] ? broke_off(a, at.nonce, code, err) : code;
 	code = verdict(a, at.nonce, at.commit, candidate, err);
-	*out_again = code == LS_E_REFUSED && err && ls_has_prefix(err->text, LS_WENT_AWAY);
+	*out_again = err && ((code == LS_E_REFUSED && ls_has_prefix(err->text, LS_WENT_AWAY)) ||
+				    (ls_has_prefix(err->text, LS_NOT_IN_TIME) &&
+					    somebody_left(a, at.participants)));
 	return code;
 }
 

@@ -316,7 +316,7 @@ static void say_who_is_missing(struct ls_agent *a, const struct ls_rotation *r, 
 	for (size_t i = 0; i < ls_strv_count(r->participants); i++)
 		gone |= ls_cluster_away(a, r->participants[i]) &&
 			!ls_rotation_ballot(r, r->participants[i]);
-	ls_buf_str(why, gone ? LS_WENT_AWAY : "not all nodes voted in time: ");
+	ls_buf_str(why, gone ? LS_WENT_AWAY : LS_NOT_IN_TIME);
 	for (size_t i = 0, n = 0; i < ls_strv_count(r->participants); i++)
 		if (!ls_rotation_ballot(r, r->participants[i]))
 			ls_buf_printf(why, "%s%s", n++ ? ", " : "", r->participants[i]);

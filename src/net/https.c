@@ -130,6 +130,8 @@ static void set_tls_files(struct ls_https *h)
 {
 	(void)curl_easy_setopt(h->easy, CURLOPT_PROTOCOLS_STR, "https");
 	(void)curl_easy_setopt(h->easy, CURLOPT_CAINFO, h->ca_file);
+	/* It would go on trusting for a day what stood there first. */
+	(void)curl_easy_setopt(h->easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
 	(void)curl_easy_setopt(h->easy, CURLOPT_CAPATH, NULL);
 	if (h->cert_file && h->key_file) {
 		(void)curl_easy_setopt(h->easy, CURLOPT_SSLCERT, h->cert_file);

@@ -466,3 +466,47 @@ exit_of() { # EXPECTED COMMAND…
 	# The operator's pair is the operator's to renew.
 	[ "$(sed -n '/BEGIN CERT/,$p' "$T/n2/var/lib/lockstep/identity/etcd.pem")" = "$(cat "$T/c2-cert.pem")" ]
 }
+
+@test "a compromised node: the CA is replaced in two steps, between which etcd is restarted; then its certificate opens nothing" {
+	local lost
+
+	cluster_pem
+	cluster_up 3
+	lost=$T/n3/var/lib/lockstep/identity/etcd.pem
+	on n1 --quiet node remove n3 --compromised
+	stop n3
+	wait_for "[ \$(grep -c BEGIN '$CA') = 2 ]" $DEADLINE
+	run on n2 status
+	[ "$status" = 1 ]
+	[[ $output == *"earlier CA, which a compromised node knew, is still trusted"* ]]
+	on n2 cert renew api --force # nothing waits for it
+	etcd_stop
+	etcd_all_up
+	wait_for "on n1 status 2>&1 | grep -q 'still trusted' && ! on n1 status 2>&1 | grep -q 'services keep'" 60
+	on n2 --quiet node remove n3 --compromised
+	wait_for "[ \$(grep -c BEGIN '$CA') = 1 ]" $DEADLINE
+	for node in n1 n2; do wait_for "on $node status --quiet" $DEADLINE; done
+	etcd_stop
+	etcd_all_up
+	for node in n1 n2; do wait_for "on $node status --quiet" 60; done
+	on n2 cert renew api --force
+	on n1 seal rotate
+	for node in n1 n2; do
+		on $node history verify
+		openssl verify -CAfile "$CA" "$T/$node/var/lib/lockstep/identity/etcd.pem"
+	done
+	run ! etcd_call e1 "$CA" "$lost" kv/range '{"key":"AA=="}'
+	[[ $output != *revision* ]]
+}
+
+@test "a node dies right before a change: with the settings as shipped it is waited for, then left out" {
+	ROTATION="away_after_s = 3;" # vote_s and lease_ttl_s are both 10
+	cluster_pem
+	cluster_up 3
+	kill_hard n3
+	on n1 cert renew proxy --force
+	all_at 4 n1 n2
+	[ "$(on_json n1 history show 4 | jq -c .away)" = '["n3"]' ]
+	daemon_up n3
+	wait_for "all_at 4 && all_well" $DEADLINE
+}

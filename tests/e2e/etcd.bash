@@ -43,8 +43,9 @@ etcd_files() { # NAME COMMAND…
 		--metrics-port "$(etcd_port "$name" 4)"
 }
 
-etcd_runs() { # NAME
-	[ -s "$ETCD_DIR/etcd-$1.pid" ] && kill -0 "$(cat "$ETCD_DIR/etcd-$1.pid")" 2>/dev/null
+etcd_runs() { # NAME; the number may be another process's by now
+	[ -s "$ETCD_DIR/etcd-$1.pid" ] && kill -0 "$(cat "$ETCD_DIR/etcd-$1.pid")" 2>/dev/null &&
+		tr '\0' ' ' 2>/dev/null <"/proc/$(cat "$ETCD_DIR/etcd-$1.pid")/cmdline" | grep -q "etcd.*/$1/"
 }
 
 # In a session of its own; its output is in $ETCD_DIR/etcd-NAME.log.
