@@ -511,6 +511,17 @@ static char **problems_of(struct ls_daemon *d)
 	if (d->intake_waits)
 		ls_strv_add(&problems, d->intake_waits);
 	ls_daemon_exposed(d, &problems);
+	if (d->store_silent_ms) {
+		LS_CLEANUP(ls_free_str)
+		char *text = ls_format(
+			"the watch of etcd has told nothing for %lld s: changes by other "
+			"nodes are seen by timer only (every %lld s); does a member hang? "
+			"lockstep doctor asks each",
+			(long long)(d->store_silent_ms / 1000),
+			(long long)(d->reconcile_ms / 1000));
+
+		ls_strv_add(&problems, text);
+	}
 	if (ls_watch_mode(d->watch) == LS_WATCH_POLL) {
 		LS_CLEANUP(ls_free_str)
 		char *text = ls_format("files are watched by timer only (every %lld s): %s",

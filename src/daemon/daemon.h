@@ -68,7 +68,9 @@ struct ls_daemon {
 	struct ls_source *watch_source, *helper_source;
 	int watch_fd;                   /* that watch_source is for */
 	struct ls_source *store_source; /* NULL while a job looks at the store anyway */
-	_Atomic int store_fd;           /* of the agent's store; -1: it cannot tell */
+	int64_t store_silent_ms; /* the store can be read, but its watch tells nothing; 0: all
+				    is well */
+	_Atomic int store_fd;    /* of the agent's store; -1: it cannot tell */
 	struct ls_source *reconcile_timer, *intake_timer, *watchdog_timer, *retry_timer;
 	char watched_dir[LS_LIVE_DIR_SIZE];
 	int64_t reconcile_ms;

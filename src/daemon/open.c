@@ -14,6 +14,8 @@
 /* `lockstep init` is about to end. */
 #define RETRY_BUSY_MS 200
 #define LIFE_MAX_MS 60000
+/* Members of etcd speak every two seconds, and one that does not is left after seven. */
+#define DEAF_MS 30000
 #define SOCKET_CONNECTIONS 256
 #define SOCKET_IDLE_S 60
 #define SOCKET_HEADER_BYTES 8192
@@ -31,10 +33,11 @@ struct open_job {
 	struct ls_err err;
 	enum ls_code code;
 	int64_t wait_s;
-	bool limited;   /* see daemon.h */
-	char *waits;    /* why nothing was reconciled at the start; NULL: it was */
-	char *restored; /* what was done about an engine that was behind; NULL: nothing */
-	char *ended;    /* how a rotation ended that nobody here waits for; NULL: none did */
+	int64_t silent_ms; /* of the store's watch */
+	bool limited;      /* see daemon.h */
+	char *waits;       /* why nothing was reconciled at the start; NULL: it was */
+	char *restored;    /* what was done about an engine that was behind; NULL: nothing */
+	char *ended;       /* how a rotation ended that nobody here waits for; NULL: none did */
 	enum ls_event ended_event;
 	struct ls_leaf_look leaves;
 };
@@ -553,6 +556,7 @@ static void reconcile_work(void *arg)
 	 */
 	ls_leaf_look(job->d->agent, &job->leaves);
 	ls_daemon_note_store(job->d);
+	job->silent_ms = ls_store_watch_silent_ms(job->d->agent->store);
 }
 
 /* When only time has something to do, sooner than the timer would look: a deadline of a rotation.
@@ -578,6 +582,7 @@ static void reconcile_done(void *arg)
 			(long long)(d->reconcile_ms / 1000));
 	free(d->stuck);
 	d->stuck = job->code != LS_OK ? ls_strdup(job->err.text) : NULL;
+	d->store_silent_ms = job->code == LS_OK && job->silent_ms > DEAF_MS ? job->silent_ms : 0;
 	ls_source_arm(d->reconcile_timer, next_look_ms(d, job));
 	say_unlocked(d);
 	log_ended(d, job);

@@ -498,6 +498,13 @@ static int etcd_watch_fd(struct ls_store *store)
 	return start_watch(e, NULL) == LS_OK ? ls_etcd_watch_fd(e->watch) : -1;
 }
 
+static int64_t etcd_watch_silent_ms(const struct ls_store *store)
+{
+	const struct etcd *e = etcd_of((struct ls_store *)(uintptr_t)store);
+
+	return e->watch ? ls_etcd_watch_silent_ms(e->watch) : 0;
+}
+
 /* Notes, proofs, and an engine that lost something. */
 
 static void etcd_set_lease(
@@ -604,6 +611,7 @@ static const struct ls_store_ops etcd_ops = {
 	.drop_wraps = etcd_drop_wraps,
 	.tidy = etcd_tidy,
 	.watch_fd = etcd_watch_fd,
+	.watch_silent_ms = etcd_watch_silent_ms,
 	.put_note = etcd_put_note,
 	.get_notes = etcd_get_notes,
 	.drop_notes = etcd_drop_notes,

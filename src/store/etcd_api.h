@@ -100,6 +100,8 @@ void ls_etcd_watch_stop(struct ls_etcd_watch **watch); /* ends its lease; waits 
 							 at most */
 int ls_etcd_watch_fd(const struct ls_etcd_watch *watch);
 void ls_etcd_watch_seen(struct ls_etcd_watch *watch); /* makes the descriptor unreadable again */
+/* For how long no member of the engine has said anything on it. */
+int64_t ls_etcd_watch_silent_ms(const struct ls_etcd_watch *watch);
 /* Has the watch's thread keep a lease alive, three times in ttl_s, as long as `alive` (asked in
  * that thread; NULL: always) says so. When it has ended the descriptor becomes readable. 0: none.
  */

@@ -35,8 +35,9 @@ struct ls_etcd_watch {
 		bool (*alive)(void *arg);
 		void *arg;
 	} lease;
-	int64_t heard_at_ms; /* of the thread alone, as all below */
-	bool broken;         /* this stream has ended although its connection stands */
+	_Atomic int64_t said_at_ms; /* when a member last said something */
+	int64_t heard_at_ms;        /* … or was asked to; of the thread alone, as all below */
+	bool broken;                /* this stream has ended although its connection stands */
 };
 
 static void json_done(json_t **json)
@@ -110,6 +111,7 @@ static bool line_came(void *arg, const char *line, size_t len)
 	const json_t *result = json_object_get(json, "result");
 
 	w->heard_at_ms = ls_mono_ms();
+	atomic_store(&w->said_at_ms, w->heard_at_ms);
 	if (!result || json_is_true(json_object_get(result, "canceled"))) {
 		w->broken = true;
 		return false;
@@ -213,6 +215,7 @@ enum ls_code ls_etcd_watch_start(const struct ls_etcd_settings *settings, const 
 	hasty.timeout_ms = KEEP_TIMEOUT_MS;
 	ls_etcd_new(&hasty, &w->api);
 	(void)pthread_mutex_init(&w->lease.mutex, NULL);
+	atomic_store(&w->said_at_ms, ls_mono_ms());
 	w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = w->fd < 0 ? errno : pthread_create(&w->thread, NULL, run, w);
 	if (rc != 0) {
@@ -249,4 +252,9 @@ void ls_etcd_watch_seen(struct ls_etcd_watch *watch)
 	uint64_t count;
 
 	(void)!read(watch->fd, &count, sizeof count);
+}
+
+int64_t ls_etcd_watch_silent_ms(const struct ls_etcd_watch *watch)
+{
+	return ls_mono_ms() - atomic_load(&watch->said_at_ms);
 }

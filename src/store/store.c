@@ -113,6 +113,11 @@ int ls_store_watch_fd(struct ls_store *store)
 	return store->ops->watch_fd(store);
 }
 
+int64_t ls_store_watch_silent_ms(const struct ls_store *store)
+{
+	return store->ops->watch_silent_ms ? store->ops->watch_silent_ms(store) : 0;
+}
+
 bool ls_store_shared(const struct ls_store *store)
 {
 	return store->ops->put_note != NULL;

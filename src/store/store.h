@@ -150,6 +150,7 @@ struct ls_store_ops {
 	/* NULL: nothing is ever left */
 	enum ls_code (*tidy)(struct ls_store *store, struct ls_err *err);
 	int (*watch_fd)(struct ls_store *store);
+	int64_t (*watch_silent_ms)(const struct ls_store *store); /* NULL: there is no watch */
 	/* For several nodes; NULL where there is one. */
 	enum ls_code (*put_note)(struct ls_store *store, const char *name, const char *body,
 		enum ls_note_how how, struct ls_err *err);
@@ -219,6 +220,8 @@ LS_CHECK enum ls_code ls_store_tidy(struct ls_store *store, struct ls_err *err);
 /* A descriptor that is readable when the record may have changed; -1: the store cannot tell, look
  * by timer. */
 int ls_store_watch_fd(struct ls_store *store);
+/* For how long the descriptor could not have told of anything, 0 where there is none. */
+int64_t ls_store_watch_silent_ms(const struct ls_store *store);
 
 /* Whether several nodes agree here; what follows is for such stores, others say LS_E_REFUSED. */
 bool ls_store_shared(const struct ls_store *store);

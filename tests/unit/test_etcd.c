@@ -614,6 +614,32 @@ START_TEST(the_watch_tells_of_changes_by_others_and_of_its_return)
 }
 END_TEST
 
+static bool silent_for(int64_t more_ms, int64_t less_ms)
+{
+	int64_t until_ms = ls_mono_ms() + WAIT_MS;
+	int64_t silent_ms;
+
+	do {
+		silent_ms = ls_store_watch_silent_ms(store);
+		if (silent_ms > more_ms && silent_ms < less_ms)
+			return true;
+		(void)usleep(1000);
+	} while (ls_mono_ms() < until_ms);
+	return false;
+}
+
+START_TEST(a_watch_that_tells_nothing_is_noticed)
+{
+	ck_assert(readable(WAIT_MS)); /* it has begun */
+	while (readable(0))
+		(void)now();
+	etcd_freeze();
+	ck_assert(silent_for(3000, INT64_MAX)); /* longer than between two signs of life */
+	ck_assert_int_eq(kill(etcd_member.pid, SIGCONT), 0);
+	ck_assert(silent_for(-1, 1000));
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = { what_is_lost_on_the_way_is_found_out,
@@ -624,7 +650,8 @@ int main(void)
 		what_was_begun_is_the_initiators_word,
 		a_member_that_moves_the_record_does_not_speak_for_others,
 		a_vote_counts_for_its_writer_alone,
-		the_watch_tells_of_changes_by_others_and_of_its_return };
+		the_watch_tells_of_changes_by_others_and_of_its_return,
+		a_watch_that_tells_nothing_is_noticed };
 	int failed;
 
 	etcd_start();
