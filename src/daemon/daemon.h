@@ -58,6 +58,8 @@ struct ls_daemon {
 	struct ls_server_place *place; /* where the server will be; bound, not yet to be seen */
 	struct ls_server *server;
 	struct ls_worker *writer, *reader;
+	struct ls_worker *counted_on;  /* the writer, for the thread that keeps the lease; under the
+					  guard's mutex, NULL once the writer is to end */
 	struct ls_agent *agent;        /* the writer's, after opening */
 	struct ls_agent *reader_agent; /* the reader's */
 	_Atomic bool reader_stale;     /* configuration was reread */
@@ -127,9 +129,9 @@ void ls_daemon_reconcile(struct ls_daemon *d);
 void ls_daemon_note_store(struct ls_daemon *d);
 void ls_daemon_follow_store(struct ls_daemon *d);
 void ls_daemon_leave_store(struct ls_daemon *d);
-/* Any thread: whether a worker (the argument) makes progress, so that its node may be counted on.
- */
-bool ls_daemon_worker_lives(void *worker);
+/* Any thread: whether the daemon's (the argument's) writer makes progress, so that the node may be
+ * counted on. */
+bool ls_daemon_worker_lives(void *daemon);
 
 /* heal.c */
 void ls_daemon_listen(struct ls_daemon *

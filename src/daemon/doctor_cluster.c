@@ -7,6 +7,7 @@
 
 #include "daemon/cluster.h"
 #include "daemon/doctor_checks.h"
+#include "daemon/view_parts.h"
 #include "node/links.h"
 #include "sys/file.h"
 
@@ -277,16 +278,6 @@ static const json_t *status_node(const struct ls_doctor *d, const char *node)
 	return NULL;
 }
 
-/* What the node itself said last; NULL: nothing that can be believed. */
-static json_t *said_by(const struct ls_notes *notes, const char *node)
-{
-	for (size_t i = 0; i < notes->count; i++)
-		if (strcmp(notes->items[i].node, node) == 0 &&
-			strcmp(notes->items[i].name + strlen(LS_NOTE_ALIVE), node) == 0)
-			return json_loads(notes->items[i].body, JSON_REJECT_DUPLICATES, NULL);
-	return NULL;
-}
-
 static char *there_command(const char *node)
 {
 	return ls_format("ssh %s lockstep doctor", node);
@@ -364,7 +355,8 @@ static size_t count_behind(const struct ls_doctor *d, const struct ls_notes *not
 	size_t count = 0;
 
 	for (size_t i = 0; i < d->a->tip.member_count; i++) {
-		LS_CLEANUP(json_done) json_t *said = said_by(notes, d->a->tip.members[i].name);
+		LS_CLEANUP(json_done)
+		json_t *said = ls_view_said_by(notes, d->a->tip.members[i].name);
 
 		count += said && !is_current(d, said);
 	}
@@ -394,7 +386,7 @@ static void check_others(struct ls_doctor *d)
 	}
 	for (size_t i = 0; i < d->a->tip.member_count; i++) {
 		const char *node = d->a->tip.members[i].name;
-		LS_CLEANUP(json_done) json_t *said = said_by(&notes, node);
+		LS_CLEANUP(json_done) json_t *said = ls_view_said_by(&notes, node);
 
 		if (strcmp(node, d->a->identity.node) == 0)
 			tell_self(d, said);

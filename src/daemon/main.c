@@ -145,6 +145,9 @@ static int tear_down(struct ls_daemon *d)
 
 	ls_server_free(&d->server);
 	ls_server_place_free(&d->place);
+	(void)pthread_mutex_lock(&d->guard.mutex);
+	d->counted_on = NULL; /* the thread that keeps the lease goes with the agent, after it */
+	(void)pthread_mutex_unlock(&d->guard.mutex);
 	ended = ls_worker_stop(&d->writer, STOP_MS);
 	left_ms = deadline_ms - ls_mono_ms(); /* one limit for both */
 	ended &= ls_worker_stop(&d->reader, left_ms > 0 ? left_ms : 0);

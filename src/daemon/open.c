@@ -130,7 +130,13 @@ static enum ls_code limited_plan(struct ls_agent *a, struct ls_live_plan **out, 
 /* A node whose worker hangs must not be counted on. A hook may rightly take a while. */
 bool ls_daemon_worker_lives(void *arg)
 {
-	return ls_worker_silent_ms(arg) < LIFE_MAX_MS;
+	struct ls_daemon *d = arg;
+	bool lives;
+
+	(void)pthread_mutex_lock(&d->guard.mutex);
+	lives = !d->counted_on || ls_worker_silent_ms(d->counted_on) < LIFE_MAX_MS;
+	(void)pthread_mutex_unlock(&d->guard.mutex);
+	return lives;
 }
 
 /* Without its engine a node opens, heals and answers with what it has. */
@@ -153,8 +159,11 @@ static enum ls_code open_all(struct open_job *job)
 	LS_TRY(ls_agent_open(root, config, true, &job->agent, &job->err));
 	job->agent->generate = ls_daemon_generate;
 	job->limited = job->agent->faults != NULL;
+	(void)pthread_mutex_lock(&d->guard.mutex);
+	d->counted_on = d->writer;
+	(void)pthread_mutex_unlock(&d->guard.mutex);
 	job->agent->lives = ls_daemon_worker_lives;
-	job->agent->lives_arg = d->writer;
+	job->agent->lives_arg = d;
 	ls_store_set_lease(job->agent->store, job->agent->config.lease_ttl_s, job->agent->lives,
 		job->agent->lives_arg);
 	if (!job->limited)

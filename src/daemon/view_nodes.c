@@ -19,8 +19,7 @@ static const struct ls_away *find_away(const struct ls_view_about *about, const 
 	return NULL;
 }
 
-/* What the node itself said last; NULL: nothing that can be believed. */
-static json_t *said_by(const struct ls_notes *notes, const char *node)
+json_t *ls_view_said_by(const struct ls_notes *notes, const char *node)
 {
 	for (size_t i = 0; i < notes->count; i++)
 		if (strcmp(notes->items[i].node, node) == 0 &&
@@ -69,7 +68,7 @@ static json_t *other_json(struct ls_agent *a, const struct ls_store_view *view,
 	const struct ls_notes *notes, const struct ls_view_about *about, const char *node,
 	json_t *problems)
 {
-	LS_CLEANUP(json_done) json_t *said = said_by(notes, node);
+	LS_CLEANUP(json_done) json_t *said = ls_view_said_by(notes, node);
 	const char *commit = json_string_value(json_object_get(said, "commit"));
 	int64_t generation = json_integer_value(json_object_get(said, "generation"));
 	bool ready = json_is_true(json_object_get(said, "ready")) && commit &&
