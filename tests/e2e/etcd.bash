@@ -2,15 +2,17 @@
 # lib.bash) and for a cluster to try. Works in sh as well. ETCD_DIR is where ports, logs and process numbers are kept; the
 # lines of $ETCD_DIR/members are "NAME CLIENT-PORT PEER-PORT METRICS-PORT".
 
-# A port nobody listens on, below those that the kernel gives to clients; not handed out twice.
+# A port nobody listens on, below those that the kernel gives to clients; not handed out twice: each
+# is a directory in LOCKSTEP_PORTS, that of a run of tests if there is one.
 etcd_free_port() {
-	local port
+	local port ports=${LOCKSTEP_PORTS:-$ETCD_DIR/taken}
 
+	mkdir -p "$ports"
 	while :; do
 		port=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 12000))
 		! grep -qsi "$(printf ':%04X 0' "$port")" /proc/net/tcp /proc/net/tcp6 || continue
-		! grep -qsx "$port" "$ETCD_DIR/ports" || continue
-		echo "$port" | tee -a "$ETCD_DIR/ports"
+		mkdir "$ports/$port" 2>/dev/null || continue
+		echo "$port"
 		return
 	done
 }

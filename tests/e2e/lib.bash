@@ -81,16 +81,20 @@ trickle() { # FROM TO
 	done <"$1" >"$2"
 }
 
-# A port nobody listens on, below those that the kernel gives to clients; not handed out twice.
+export LOCKSTEP_PORTS=${LOCKSTEP_PORTS:-$BATS_RUN_TMPDIR/ports} # etcd.bash takes its own from there too
+
+# A port nobody listens on, below those that the kernel gives to clients; not handed out twice, by
+# whichever test of the run.
 free_port() {
 	local port hex
 
+	mkdir -p "$LOCKSTEP_PORTS"
 	for _ in {1..200}; do
 		port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
 		hex=$(printf ':%04X 0' "$port")
 		grep -qsi "$hex" /proc/net/tcp /proc/net/tcp6 && continue
-		grep -qsx "$port" "$T/ports" && continue
-		echo "$port" | tee -a "$T/ports"
+		mkdir "$LOCKSTEP_PORTS/$port" 2>/dev/null || continue
+		echo "$port"
 		return 0
 	done
 	return 1
