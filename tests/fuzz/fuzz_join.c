@@ -9,11 +9,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 static void token(struct ls_bytes text)
 {
 	LS_CLEANUP(ls_token_done) struct ls_token token = { 0 }, again = { 0 };
@@ -36,10 +31,9 @@ static void token(struct ls_bytes text)
 static void message(struct ls_bytes text)
 {
 	static unsigned char key[LS_TOKEN_SECRET_BYTES] = "a secret that nobody guesses 123";
-	struct ls_secret secret = { key, sizeof key };
-	LS_CLEANUP(json_done)
-	json_t *json = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, NULL);
-	LS_CLEANUP(json_done) json_t *sealed = NULL;
+	struct ls_secret secret = { .data = key, .len = sizeof key };
+	json_auto_t *json = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, NULL);
+	json_auto_t *sealed = NULL;
 	LS_CLEANUP(ls_free_str) char *body = ls_strndup(text.data, text.len);
 	const char *opened = NULL;
 	struct ls_err err = { 0 };
