@@ -22,11 +22,6 @@ static const char *const kinds[] = {
 };
 static_assert(LS_COUNT(kinds) == LS_CHANGE_KIND_COUNT, "a kind without a text");
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 static void file_done(struct ls_change_file *file)
 {
 	free(file->name);
@@ -96,7 +91,7 @@ static void file_to_json(json_t *obj, const char *key, const struct ls_change_fi
 
 char *ls_change_to_text(const struct ls_change *change)
 {
-	LS_CLEANUP(json_done) json_t *json = json_object();
+	json_auto_t *json = json_object();
 	json_t *sets = json_array(), *names = json_array();
 	char *text;
 
@@ -197,7 +192,7 @@ static enum ls_code kind_from_json(const json_t *json, enum ls_change_kind *out,
 
 enum ls_code ls_change_from_text(struct ls_bytes text, struct ls_change *out, struct ls_err *err)
 {
-	LS_CLEANUP(json_done) json_t *json = NULL;
+	json_auto_t *json = NULL;
 	LS_CLEANUP(ls_change_done) struct ls_change change = { 0 };
 	const json_t *names, *number;
 

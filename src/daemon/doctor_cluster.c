@@ -19,11 +19,6 @@
 /* After its deadline a rotation is ended by whoever of its participants is there. */
 #define OVERDUE_S 60
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 /* ---- the record ---- */
 
 /* What the services read here, if it is a generation's directory. */
@@ -355,8 +350,7 @@ static size_t count_behind(const struct ls_doctor *d, const struct ls_notes *not
 	size_t count = 0;
 
 	for (size_t i = 0; i < d->a->tip.member_count; i++) {
-		LS_CLEANUP(json_done)
-		json_t *said = ls_view_said_by(notes, d->a->tip.members[i].name);
+		json_auto_t *said = ls_view_said_by(notes, d->a->tip.members[i].name);
 
 		count += said && !is_current(d, said);
 	}
@@ -386,7 +380,7 @@ static void check_others(struct ls_doctor *d)
 	}
 	for (size_t i = 0; i < d->a->tip.member_count; i++) {
 		const char *node = d->a->tip.members[i].name;
-		LS_CLEANUP(json_done) json_t *said = ls_view_said_by(&notes, node);
+		json_auto_t *said = ls_view_said_by(&notes, node);
 
 		if (strcmp(node, d->a->identity.node) == 0)
 			tell_self(d, said);

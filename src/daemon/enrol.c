@@ -43,11 +43,6 @@ static void enrol_done(struct enrol *e)
 	ls_https_free(&e->https);
 }
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 static void say(const struct enrol *e, const char *text)
 {
 	if (e->wish->progress)
@@ -69,7 +64,7 @@ static enum ls_code call(struct enrol *e, const char *path, const char *body, si
 	LS_CLEANUP(ls_free_str)
 	char *url = ls_format("https://%s%s", e->wish->token->address, path);
 	LS_CLEANUP(ls_buf_done) struct ls_buf answer = { 0 };
-	LS_CLEANUP(json_done) json_t *json = NULL;
+	json_auto_t *json = NULL;
 	struct ls_https_call what = {
 		.url = url,
 		.connect_ms = CONNECT_MS,
@@ -161,7 +156,7 @@ static void wrapping_name(int64_t epoch, const char *what, char *out, size_t siz
 
 static enum ls_code request_body(struct enrol *e, int dir_fd, char **out, struct ls_err *err)
 {
-	LS_CLEANUP(json_done) json_t *body = json_object();
+	json_auto_t *body = json_object();
 	json_t *wrappings = json_object();
 	const json_t *epochs = json_object_get(e->cluster, "epochs"), *epoch;
 	size_t i;
@@ -212,7 +207,7 @@ static enum ls_code ask(struct enrol *e, int dir_fd, struct ls_err *err)
 	const struct ls_token *token = e->wish->token;
 	LS_CLEANUP(ls_free_str) char *body = NULL;
 	LS_CLEANUP(ls_free_str) char *text = NULL;
-	LS_CLEANUP(json_done) json_t *request = NULL, *answer = NULL;
+	json_auto_t *request = NULL, *answer = NULL;
 	const char *opened;
 
 	LS_TRY(request_body(e, dir_fd, &body, err));
@@ -309,10 +304,9 @@ static enum ls_code slice(struct enrol *e, struct ls_history *history, int64_t *
 {
 	const struct ls_token *token = e->wish->token;
 	LS_CLEANUP(ls_free_str) char *body = ls_format("{\"from\":%lld}", (long long)*from);
-	LS_CLEANUP(json_done)
-	json_t *request = ls_join_seal(LS_JOIN_HISTORY_ASK, token->id, body, &token->secret);
+	json_auto_t *request = ls_join_seal(LS_JOIN_HISTORY_ASK, token->id, body, &token->secret);
 	LS_CLEANUP(ls_free_str) char *text = json_dumps(request, JSON_COMPACT);
-	LS_CLEANUP(json_done) json_t *answer = NULL, *part = NULL;
+	json_auto_t *answer = NULL, *part = NULL;
 	LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
 	const char *opened;
 	int64_t to;

@@ -14,11 +14,6 @@
 #define PUBLIC_PEM_MAX 4096
 #define EPOCHS_MAX 1000
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 /* Tokens. */
 
 static enum ls_code no_address(struct ls_err *err)
@@ -37,7 +32,7 @@ enum ls_code ls_joining_token(struct ls_agent *a, int64_t ttl_s, json_t **out, s
 	LS_CLEANUP(ls_cert_info_done) struct ls_cert_info ca = { 0 };
 	LS_CLEANUP(ls_free_str) char *name = NULL;
 	LS_CLEANUP(ls_free_str) char *body = NULL;
-	LS_CLEANUP(json_done) json_t *note = NULL;
+	json_auto_t *note = NULL;
 	const struct ls_secret *kek = ls_keyring_get(&a->keyring, a->tip.kek_epoch);
 	int64_t expires_s = ls_now_s() + ttl_s;
 	char expires[LS_TIME_TEXT_SIZE];
@@ -93,7 +88,7 @@ static enum ls_code open_request(struct ls_agent *a, const char *words, const js
 	const char *id = json_string_value(json_object_get(request, "token"));
 	LS_CLEANUP(ls_free_str) char *name = NULL;
 	LS_CLEANUP(ls_notes_done) struct ls_notes notes = { 0 };
-	LS_CLEANUP(json_done) json_t *note = NULL;
+	json_auto_t *note = NULL;
 	const char *sealed;
 
 	if (!id || strlen(id) != 2 * LS_TOKEN_ID_BYTES || !ls_name_valid(id))
@@ -295,7 +290,7 @@ static json_t *etcd_json(struct ls_agent *a, const struct papers *p)
 static enum ls_code answer(struct ls_agent *a, const struct papers *p,
 	const struct ls_secret *secret, json_t **out, struct ls_err *err)
 {
-	LS_CLEANUP(json_done) json_t *json = NULL;
+	json_auto_t *json = NULL;
 	LS_CLEANUP(ls_free_str) char *text = NULL;
 	json_t *wrappings = json_object();
 
@@ -347,7 +342,7 @@ enum ls_code ls_joining_history(
 	struct ls_agent *a, const json_t *request, json_t **out, struct ls_err *err)
 {
 	LS_CLEANUP(ls_secret_done) struct ls_secret secret = { 0 };
-	LS_CLEANUP(json_done) json_t *wish = NULL, *json = NULL;
+	json_auto_t *wish = NULL, *json = NULL;
 	LS_CLEANUP(ls_buf_done) struct ls_buf pack = { 0 };
 	LS_CLEANUP(ls_free_str) char *pack64 = NULL;
 	LS_CLEANUP(ls_free_str) char *text = NULL;
@@ -394,8 +389,7 @@ enum ls_code ls_joining_tidy(struct ls_agent *a, struct ls_err *err)
 		return LS_OK;
 	LS_TRY(ls_store_get_notes(a->store, "token/", &notes, err));
 	for (size_t i = 0; i < notes.count; i++) {
-		LS_CLEANUP(json_done)
-		json_t *note = json_loads(notes.items[i].body, JSON_REJECT_DUPLICATES, NULL);
+		json_auto_t *note = json_loads(notes.items[i].body, JSON_REJECT_DUPLICATES, NULL);
 		LS_CLEANUP(ls_free_str)
 		char *bound = ls_format("bound/%s", notes.items[i].name + strlen("token/"));
 

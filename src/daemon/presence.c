@@ -5,35 +5,11 @@
 #include <string.h>
 
 #include "daemon/cluster.h"
-#include "node/serve.h"
+#include "daemon/view_parts.h"
 #include "pki/key.h"
 #include "sys/file.h"
 
-#define PROBE_MS 2000
 #define PROOF_BYTES_MAX (4 << 20)
-
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
-/* What the endpoints show: the desired fingerprint if all do, else the first other one; null
- * without an endpoint. */
-static json_t *served_of(const struct ls_service *service, const char *desired)
-{
-	struct ls_served *served;
-	json_t *out = NULL;
-
-	if (!service || service->serve_count == 0)
-		return json_null();
-	served = ls_alloc(service->serve_count, sizeof *served);
-	ls_serve_look(service, PROBE_MS, served);
-	for (size_t i = 0; i < service->serve_count && !out; i++)
-		if (strcmp(served[i].sha256, desired) != 0)
-			out = json_string(served[i].sha256);
-	free(served);
-	return out ? out : json_string(desired);
-}
 
 static json_t *components_json(struct ls_agent *a)
 {
@@ -48,7 +24,8 @@ static json_t *components_json(struct ls_agent *a)
 		LS_IGNORE(ls_live_leaf(a->live, c->name, disk, NULL));
 		(void)json_object_set_new(all, c->name,
 			json_pack("{s:s, s:o}", "disk", disk, "served",
-				served_of(ls_services_find(&a->services, c->name), info.sha256)));
+				ls_view_served(ls_services_find(&a->services, c->name), info.sha256,
+					NULL)));
 	}
 	return all;
 }
@@ -73,7 +50,7 @@ static json_t *presence_json(struct ls_agent *a)
 /* The time goes along but is not compared: a node that is well says so once. */
 enum ls_code ls_cluster_announce(struct ls_agent *a, struct ls_err *err)
 {
-	LS_CLEANUP(json_done) json_t *json = NULL;
+	json_auto_t *json = NULL;
 	LS_CLEANUP(ls_free_str) char *text = NULL;
 	LS_CLEANUP(ls_free_str) char *body = NULL;
 	LS_CLEANUP(ls_free_str) char *name = ls_format(LS_NOTE_ALIVE "%s", a->identity.node);

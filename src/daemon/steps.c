@@ -3,22 +3,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon/cluster.h"
 #include "daemon/joining.h"
-#include "node/reload.h"
-#include "node/serve.h"
+#include "daemon/steps.h"
 #include "sys/file.h"
-#include "sys/systemd.h"
 
-#define PROBE_MS 2000
-/* How a report's warning begins that makes a change degraded. */
-#define RELOAD_FAILED "reload of "
 /* A reader that opened the earlier directory gets this long to read what is in it. */
 #define EARLIER_GRACE_S 10
 
-static void set_reason(struct ls_progress *p, const char *text)
+void ls_step_reason(struct ls_progress *p, const char *text)
 {
 	free(p->reason);
 	p->reason = ls_strdup(text);
@@ -68,7 +62,7 @@ static void find_changed(struct ls_progress *p)
 	}
 }
 
-static void leaf_of(const struct ls_state *state, const char *component, char out[LS_SHA256_TEXT])
+void ls_step_leaf(const struct ls_state *state, const char *component, char out[LS_SHA256_TEXT])
 {
 	const struct ls_component *c = ls_state_component(state, component);
 	LS_CLEANUP(ls_cert_info_done) struct ls_cert_info info = { 0 };
@@ -167,45 +161,11 @@ static enum ls_code do_fetch(
 	if (code != LS_OK && !voting)
 		return LS_WRAP(err, "get generation %s ready", p->commit);
 	if (code != LS_OK) {
-		set_reason(p, err->text);
+		ls_step_reason(p, err->text);
 		a->own_fault = code != LS_E_REFUSED;
 	}
 	p->fetched = code == LS_OK ? LS_DONE_WELL : LS_DONE_BADLY;
 	return LS_OK;
-}
-
-/* An endpoint is in order when it shows the certificate that is in force before the change. */
-static void do_probe(struct ls_agent *a)
-{
-	struct ls_progress *p = &a->progress;
-
-	p->probed = LS_DONE_WELL;
-	if (!p->has_before)
-		return;
-	for (size_t i = 0; i < ls_strv_count(p->changed); i++) {
-		const struct ls_service *service = ls_services_find(&a->services, p->changed[i]);
-		struct ls_served *served;
-		char old[LS_SHA256_TEXT];
-
-		if (!service || service->serve_count == 0)
-			continue;
-		leaf_of(&p->before, p->changed[i], old);
-		served = ls_alloc(service->serve_count, sizeof *served);
-		ls_serve_look(service, PROBE_MS, served);
-		for (size_t k = 0; k < service->serve_count; k++) {
-			const char *why = served[k].why;
-			LS_CLEANUP(ls_free_str) char *line = NULL;
-
-			if (served[k].sha256[0])
-				why = strcmp(served[k].sha256, old) == 0
-					      ? "ok"
-					      : "it serves another certificate";
-			line = ls_format(
-				"%s %s=%s", p->changed[i], service->serves[k].endpoint, why);
-			ls_strv_add(&p->baseline, line);
-		}
-		free(served);
-	}
 }
 
 static void do_stage(struct ls_agent *a, struct ls_err *err)
@@ -217,60 +177,10 @@ static void do_stage(struct ls_agent *a, struct ls_err *err)
 	if (code == LS_OK)
 		code = ls_history_stage(a->history, &id, err);
 	if (code != LS_OK) {
-		set_reason(p, err->text);
+		ls_step_reason(p, err->text);
 		a->own_fault = true;
 	}
 	p->staged = code == LS_OK ? LS_DONE_WELL : LS_DONE_BADLY;
-}
-
-static void about_component(const struct ls_agent *a, const struct ls_store_view *view,
-	const char *component, const char *present_dir, char old_sha[LS_SHA256_TEXT],
-	char new_sha[LS_SHA256_TEXT], struct ls_reload_about *out)
-{
-	const struct ls_progress *p = &a->progress;
-
-	leaf_of(&p->before, component, old_sha);
-	leaf_of(&p->state, component, new_sha);
-	*out = (struct ls_reload_about){
-		.certs_path = a->paths.certs,
-		.dir = p->plan ? p->plan->dir : present_dir,
-		.present_dir = present_dir,
-		.node = a->identity.node,
-		.generation = view->rotation && view->rotation->phase == LS_PHASE_VOTING
-				      ? view->rotation->generation
-				      : view->tip.generation,
-		.old_sha256 = old_sha,
-		.new_sha256 = new_sha,
-		.as_units = ls_systemd_is_unit(),
-		.daemon_pid = getpid(),
-	};
-}
-
-static void do_validate(struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
-{
-	struct ls_progress *p = &a->progress;
-	char present[LS_LIVE_DIR_SIZE] = "";
-
-	p->validated = LS_DONE_WELL;
-	if (!p->has_before || ls_live_current(a->live, present, NULL) != LS_OK)
-		return;
-	for (size_t i = 0; i < ls_strv_count(p->changed); i++) {
-		const struct ls_service *service = ls_services_find(&a->services, p->changed[i]);
-		char old_sha[LS_SHA256_TEXT], new_sha[LS_SHA256_TEXT];
-		struct ls_reload_about about;
-		enum ls_code code;
-
-		if (!service || !service->validate)
-			continue;
-		about_component(a, view, p->changed[i], present, old_sha, new_sha, &about);
-		code = ls_reload_validate(service, &about, err);
-		if (code != LS_OK) {
-			set_reason(p, err->text);
-			a->own_fault = code != LS_E_REFUSED;
-			p->validated = LS_DONE_BADLY;
-			return;
-		}
-	}
 }
 
 static enum ls_code do_vote(
@@ -366,118 +276,6 @@ static enum ls_code do_activate(
 	return code;
 }
 
-static bool was_in_order(const struct ls_progress *p, const char *component, const char *endpoint)
-{
-	LS_CLEANUP(ls_free_str) char *line = ls_format("%s %s=ok", component, endpoint);
-
-	return ls_strv_has(p->baseline, line);
-}
-
-/* A service that was down before the change cannot take it, and that is no fault of the change
- * (DESIGN 9). */
-static void note_reload_failure(
-	struct ls_progress *p, const struct ls_service *service, const struct ls_err *err)
-{
-	LS_CLEANUP(ls_free_str) char *line = NULL;
-	bool down = service->serve_count > 0;
-
-	for (size_t k = 0; k < service->serve_count; k++)
-		if (was_in_order(p, service->component, service->serves[k].endpoint))
-			down = false;
-	line = ls_format("%s%s failed: %s%s%s%s",
-		down ? "not serving before, and reload of " : RELOAD_FAILED, service->component,
-		err->text, err->hint[0] ? " (" : "", err->hint, err->hint[0] ? ")" : "");
-	ls_strv_add(&p->warnings, line);
-	if (!down)
-		p->reloaded = LS_DONE_BADLY;
-}
-
-static void do_reload(struct ls_agent *a, const struct ls_store_view *view)
-{
-	struct ls_progress *p = &a->progress;
-	char present[LS_LIVE_DIR_SIZE] = "";
-
-	p->reloaded = LS_DONE_WELL;
-	if (ls_live_current(a->live, present, NULL) != LS_OK)
-		return;
-	for (size_t i = 0; i < ls_strv_count(p->changed); i++) {
-		const struct ls_service *service = ls_services_find(&a->services, p->changed[i]);
-		char old_sha[LS_SHA256_TEXT], new_sha[LS_SHA256_TEXT];
-		LS_CLEANUP(ls_free_str) char *warning = NULL;
-		struct ls_reload_about about;
-		struct ls_err err = { 0 };
-
-		if (!service || service->reload_count == 0)
-			continue;
-		about_component(a, view, p->changed[i], present, old_sha, new_sha, &about);
-		about.dir = present;
-		if (ls_reload_run(service, &about, &warning, &err) != LS_OK)
-			note_reload_failure(p, service, &err);
-		if (warning)
-			ls_strv_add(&p->warnings, warning);
-	}
-}
-
-/* Endpoints that were down or wrong before cannot cause a rollback; they are looked at once and
- * spoken of. */
-static void warn_unwatched(struct ls_progress *p, const struct ls_service *service,
-	const bool *watch, const char *want)
-{
-	struct ls_served *served = ls_alloc(service->serve_count, sizeof *served);
-
-	ls_serve_look(service, PROBE_MS, served);
-	for (size_t k = 0; k < service->serve_count; k++) {
-		LS_CLEANUP(ls_free_str) char *line = NULL;
-
-		if (watch[k] || strcmp(served[k].sha256, want) == 0)
-			continue;
-		line = ls_format("%s%s: endpoint %s did not serve rightly before the change and "
-				 "does not now: %s",
-			service->serves[k].required ? "required: " : "", service->component,
-			service->serves[k].endpoint,
-			served[k].sha256[0] ? "it serves another certificate" : served[k].why);
-		ls_strv_add(&p->warnings, line);
-	}
-	free(served);
-}
-
-static void check_component(
-	struct ls_agent *a, const struct ls_service *service, struct ls_err *err)
-{
-	struct ls_progress *p = &a->progress;
-	bool *watch = ls_alloc(service->serve_count, sizeof *watch);
-	bool any = false, all = true;
-	char want[LS_SHA256_TEXT];
-
-	leaf_of(&p->state, service->component, want);
-	for (size_t k = 0; k < service->serve_count; k++) {
-		watch[k] = was_in_order(p, service->component, service->serves[k].endpoint);
-		any |= watch[k];
-		all &= watch[k];
-	}
-	if (any && ls_serve_await(service, watch, want, p->state.settings.served_s * 1000, err) !=
-			   LS_OK) {
-		p->checked = LS_DONE_BADLY;
-		set_reason(p, err->text);
-	}
-	if (!all)
-		warn_unwatched(p, service, watch, want);
-	free(watch);
-}
-
-static void do_check(struct ls_agent *a, struct ls_err *err)
-{
-	struct ls_progress *p = &a->progress;
-
-	p->checked = LS_DONE_WELL;
-	for (size_t i = 0; i < ls_strv_count(p->changed); i++) {
-		const struct ls_service *service = ls_services_find(&a->services, p->changed[i]);
-
-		if (service && service->serve_count > 0)
-			check_component(a, service, err);
-	}
-}
-
 static enum ls_code do_report(
 	struct ls_agent *a, const struct ls_store_view *view, struct ls_err *err)
 {
@@ -501,7 +299,7 @@ static char *bad_reasons(const struct ls_rotation *r)
 			continue;
 		/* A reload that failed is why the endpoint does not show the change. */
 		for (size_t k = 0; k < ls_strv_count(report->warnings); k++)
-			if (ls_has_prefix(report->warnings[k], RELOAD_FAILED))
+			if (ls_has_prefix(report->warnings[k], LS_STEP_RELOAD_FAILED))
 				ls_buf_printf(
 					&why, "%s%s", why.len ? "; " : "", report->warnings[k]);
 		ls_buf_printf(&why, "%s%s", why.len ? "; " : "", report->reason);
@@ -565,7 +363,7 @@ static enum ls_code do_close(
 			const char *line = r->reports[i].warnings[k];
 
 			ls_strv_add(&warnings, line);
-			if (!ls_has_prefix(line, RELOAD_FAILED))
+			if (!ls_has_prefix(line, LS_STEP_RELOAD_FAILED))
 				continue;
 			reload_failed = true;
 			if (r->reports[i].good) /* of a bad one it is in `why` */
@@ -660,7 +458,7 @@ enum ls_code ls_agent_do(struct ls_agent *a, const struct ls_store_view *view,
 	case LS_ACT_FETCH:
 		return do_fetch(a, view, err);
 	case LS_ACT_PROBE:
-		do_probe(a);
+		ls_step_probe(a);
 		return LS_OK;
 	case LS_ACT_STAGE:
 		do_stage(a, err);
@@ -669,7 +467,7 @@ enum ls_code ls_agent_do(struct ls_agent *a, const struct ls_store_view *view,
 			       ? LS_OK
 			       : err->code;
 	case LS_ACT_VALIDATE:
-		do_validate(a, view, err);
+		ls_step_validate(a, view, err);
 		return LS_OK;
 	case LS_ACT_VOTE_YES:
 		return do_vote(a, view, true, err);
@@ -688,10 +486,10 @@ enum ls_code ls_agent_do(struct ls_agent *a, const struct ls_store_view *view,
 			LS_TRY(ls_cluster_obtain(a, view, true, err));
 		return ls_history_advance(a->history, &target, err);
 	case LS_ACT_RELOAD:
-		do_reload(a, view);
+		ls_step_reload(a, view);
 		return LS_OK;
 	case LS_ACT_CHECK:
-		do_check(a, err);
+		ls_step_check(a, err);
 		return LS_OK;
 	case LS_ACT_REPORT:
 		return do_report(a, view, err);

@@ -56,9 +56,7 @@ static const char *cert_state(const struct ls_cert_info *info, int64_t now_s)
 	return info->chain_not_after_s - now_s < SOON_S ? "expiring" : "valid";
 }
 
-/* What the endpoints show: the wanted fingerprint if all do, else the first other one; null where
- * no endpoint is configured. */
-static json_t *served_json(const struct ls_service *service, const char *desired, json_t *problems)
+json_t *ls_view_served(const struct ls_service *service, const char *desired, json_t *problems)
 {
 	struct ls_served *served;
 	json_t *out = NULL;
@@ -70,10 +68,12 @@ static json_t *served_json(const struct ls_service *service, const char *desired
 	for (size_t i = 0; i < service->serve_count; i++) {
 		if (strcmp(served[i].sha256, desired) == 0)
 			continue;
-		ls_view_problem(problems, "%s: endpoint %s %s%s", service->component,
-			service->serves[i].endpoint,
-			served[i].sha256[0] ? "serves another certificate" : "does not serve: ",
-			served[i].sha256[0] ? "" : served[i].why);
+		if (problems)
+			ls_view_problem(problems, "%s: endpoint %s %s%s", service->component,
+				service->serves[i].endpoint,
+				served[i].sha256[0] ? "serves another certificate"
+						    : "does not serve: ",
+				served[i].sha256[0] ? "" : served[i].why);
 		if (!out)
 			out = json_string(served[i].sha256);
 	}
@@ -130,7 +130,7 @@ static json_t *component_json(
 	return json_pack("{s:s, s:s, s:o, s:o, s:s, s:s, s:o, s:s}", "name", c->name, "origin",
 		ls_origin_text(c->origin), "not_before", time_json(info.not_before_s), "not_after",
 		time_json(info.not_after_s), "desired", info.sha256, "disk", disk, "served",
-		served_json(ls_services_find(&a->services, c->name), info.sha256, problems),
+		ls_view_served(ls_services_find(&a->services, c->name), info.sha256, problems),
 		"state", cert_state(&info, now_s));
 }
 

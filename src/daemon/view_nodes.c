@@ -6,11 +6,6 @@
 #include "daemon/cluster.h"
 #include "daemon/view_parts.h"
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 static const struct ls_away *find_away(const struct ls_view_about *about, const char *node)
 {
 	for (size_t i = 0; i < about->away_count; i++)
@@ -68,7 +63,7 @@ static json_t *other_json(struct ls_agent *a, const struct ls_store_view *view,
 	const struct ls_notes *notes, const struct ls_view_about *about, const char *node,
 	json_t *problems)
 {
-	LS_CLEANUP(json_done) json_t *said = ls_view_said_by(notes, node);
+	json_auto_t *said = ls_view_said_by(notes, node);
 	const char *commit = json_string_value(json_object_get(said, "commit"));
 	int64_t generation = json_integer_value(json_object_get(said, "generation"));
 	bool ready = json_is_true(json_object_get(said, "ready")) && commit &&

@@ -14,11 +14,6 @@
 #define CALL_MS 5000
 #define NAME "etcd.json"
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 void ls_engine_done(struct ls_engine *engine)
 {
 	ls_free_strv(&engine->endpoints);
@@ -110,7 +105,7 @@ enum ls_code ls_engine_load(const struct ls_paths *paths, struct ls_engine *out,
 	LS_CLEANUP(ls_engine_done) struct ls_engine engine = { 0 };
 	LS_CLEANUP(ls_free_str) char *path = ls_format("%s/" NAME, paths->store);
 	LS_CLEANUP(ls_buf_done) struct ls_buf text = { 0 };
-	LS_CLEANUP(json_done) json_t *json = NULL;
+	json_auto_t *json = NULL;
 	enum ls_code code = ls_file_read(AT_FDCWD, path, FILE_BYTES_MAX, &text, err);
 
 	if (code != LS_OK && code != LS_E_NOT_FOUND)

@@ -36,11 +36,6 @@ static struct etcd *etcd_of(struct ls_store *store)
 	return (struct etcd *)(void *)((char *)store - offsetof(struct etcd, base));
 }
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 /* An engine that was restored may hold what this node said once, and even keep its lease. */
 static void forget_own_stale(const struct etcd *e, struct ls_etcd_snapshot *s)
 {
@@ -301,7 +296,7 @@ static enum ls_code say_once(
 	LS_CLEANUP(ls_free_str) char *record = ls_etcd_key(&e->place, "record");
 	LS_CLEANUP(ls_free_str)
 	char *key = ls_format("%s%s/%s/%s", e->place.prefix, w->kind, w->nonce, w->node);
-	LS_CLEANUP(json_done) json_t *body = NULL;
+	json_auto_t *body = NULL;
 	LS_CLEANUP(ls_free_str) char *value = NULL;
 	struct ls_etcd_compare compares[2];
 	struct ls_etcd_change put = { .key = key };

@@ -20,11 +20,6 @@ struct ls_etcd {
 	struct ls_https *https;
 };
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 void ls_etcd_list_done(struct ls_etcd_list *list)
 {
 	for (size_t i = 0; i < list->count; i++) {
@@ -252,7 +247,7 @@ static enum ls_code ask_one(struct ls_etcd *e, const char *endpoint, const char 
 	char *headers[] = { has_leader, NULL };
 	LS_CLEANUP(ls_free_str) char *url = ls_format("%s%s", endpoint, path);
 	LS_CLEANUP(ls_buf_done) struct ls_buf answer = { 0 };
-	LS_CLEANUP(json_done) json_t *json = NULL;
+	json_auto_t *json = NULL;
 	struct ls_https_call call = {
 		.url = url,
 		.headers = headers,
@@ -342,8 +337,8 @@ static enum ls_code take_kvs(const json_t *range, struct ls_etcd_list *list, str
 enum ls_code ls_etcd_read_ranges(struct ls_etcd *e, const struct ls_etcd_range *ranges,
 	size_t count, struct ls_etcd_list *out, struct ls_err *err)
 {
-	LS_CLEANUP(json_done) json_t *request = json_pack("{s:[]}", "success");
-	LS_CLEANUP(json_done) json_t *answer = NULL;
+	json_auto_t *request = json_pack("{s:[]}", "success");
+	json_auto_t *answer = NULL;
 	LS_CLEANUP(ls_etcd_list_done) struct ls_etcd_list list = { 0 };
 	json_t *ops = json_object_get(request, "success");
 	const json_t *responses, *response;
@@ -388,8 +383,8 @@ enum ls_code ls_etcd_txn(struct ls_etcd *e, const struct ls_etcd_compare *compar
 	size_t compare_count, const struct ls_etcd_change *changes, size_t change_count,
 	bool *out_done, struct ls_err *err)
 {
-	LS_CLEANUP(json_done) json_t *request = json_pack("{s:[], s:[]}", "compare", "success");
-	LS_CLEANUP(json_done) json_t *answer = NULL;
+	json_auto_t *request = json_pack("{s:[], s:[]}", "compare", "success");
+	json_auto_t *answer = NULL;
 
 	if (compare_count > OPS_MAX || change_count > OPS_MAX)
 		return LS_FAIL(
@@ -408,8 +403,8 @@ enum ls_code ls_etcd_txn(struct ls_etcd *e, const struct ls_etcd_compare *compar
 enum ls_code ls_etcd_lease_grant(
 	struct ls_etcd *e, int64_t ttl_s, int64_t *out_lease, struct ls_err *err)
 {
-	LS_CLEANUP(json_done) json_t *request = json_pack("{s:o}", "TTL", id_json(ttl_s));
-	LS_CLEANUP(json_done) json_t *answer = NULL;
+	json_auto_t *request = json_pack("{s:o}", "TTL", id_json(ttl_s));
+	json_auto_t *answer = NULL;
 
 	LS_TRY(ask(e, "/v3/lease/grant", request, true, &answer, err));
 	*out_lease = number_of(answer, "ID");
@@ -420,8 +415,8 @@ enum ls_code ls_etcd_lease_grant(
 
 enum ls_code ls_etcd_lease_keep(struct ls_etcd *e, int64_t lease, struct ls_err *err)
 {
-	LS_CLEANUP(json_done) json_t *request = json_pack("{s:o}", "ID", id_json(lease));
-	LS_CLEANUP(json_done) json_t *answer = NULL;
+	json_auto_t *request = json_pack("{s:o}", "ID", id_json(lease));
+	json_auto_t *answer = NULL;
 
 	/* Once more does no harm, so a lost answer is none. */
 	LS_TRY(ask(e, "/v3/lease/keepalive", request, false, &answer, err));
@@ -432,9 +427,9 @@ enum ls_code ls_etcd_lease_keep(struct ls_etcd *e, int64_t lease, struct ls_err 
 
 void ls_etcd_lease_revoke(struct ls_etcd *e, int64_t lease)
 {
-	LS_CLEANUP(json_done) json_t *request = json_pack("{s:o}", "ID", id_json(lease));
+	json_auto_t *request = json_pack("{s:o}", "ID", id_json(lease));
 	LS_CLEANUP(ls_free_str) char *body = json_dumps(request, JSON_COMPACT);
-	LS_CLEANUP(json_done) json_t *answer = NULL;
+	json_auto_t *answer = NULL;
 	int64_t timeout_ms = e->timeout_ms;
 
 	if (!body || !e->endpoints)

@@ -6,11 +6,6 @@
 
 #define NOTE_MAX_BYTES ((size_t)512 << 10)
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 /* Notes. */
 
 static char *note_key(const struct ls_etcd_place *e, const char *name)
@@ -23,7 +18,7 @@ enum ls_code ls_etcd_note_put(const struct ls_etcd_place *e, const char *name, c
 {
 	LS_CLEANUP(ls_free_str) char *key = note_key(e, name);
 	LS_CLEANUP(ls_free_str) char *value = NULL;
-	LS_CLEANUP(json_done) json_t *json = json_pack("{s:s}", "text", body);
+	json_auto_t *json = json_pack("{s:s}", "text", body);
 	struct ls_etcd_change put = { .key = key, .lease = lease };
 	struct ls_etcd_compare absent = { .key = key };
 	bool done = false;
@@ -52,7 +47,7 @@ enum ls_code ls_etcd_notes_get(
 
 	LS_TRY(ls_etcd_read(e->api, prefixes, &list, err));
 	for (size_t i = 0; i < list.count; i++) {
-		LS_CLEANUP(json_done) json_t *body = NULL;
+		json_auto_t *body = NULL;
 		LS_CLEANUP(ls_free_str) char *by = NULL;
 		const char *text;
 
@@ -108,8 +103,7 @@ enum ls_code ls_etcd_proof_decided(const struct ls_etcd_place *e, const struct l
 	char **out, struct ls_err *err)
 {
 	const struct ls_rotation *r = s->view.rotation;
-	LS_CLEANUP(json_done)
-	json_t *json = json_pack(
+	json_auto_t *json = json_pack(
 		"{s:s, s:s, s:[]}", "commit", r->commit, "begin", ls_buf_text(s->begin), "votes");
 
 	for (size_t i = 0; i < ls_strv_count(r->participants); i++) {
@@ -133,7 +127,7 @@ static const struct ls_buf *bad_report(
 		LS_CLEANUP(ls_free_str)
 		char *key = word_key(e, "report", r->nonce, r->participants[i]);
 		const struct ls_buf *value = ls_etcd_list_get(&s->list, key);
-		LS_CLEANUP(json_done) json_t *body = NULL;
+		json_auto_t *body = NULL;
 
 		if (value &&
 			ls_etcd_open_value(e, r->participants[i], key, value, NULL, &body, NULL) ==
@@ -150,11 +144,10 @@ enum ls_code ls_etcd_proof_reverted(const struct ls_etcd_place *e, const struct 
 	const struct ls_rotation *r = s->view.rotation;
 	const struct ls_buf *report = bad_report(e, s);
 	LS_CLEANUP(ls_free_str) char *key = ls_etcd_key(e, "revert");
-	LS_CLEANUP(json_done)
-	json_t *body = json_pack("{s:s, s:s, s:s, s:I}", "nonce", r->nonce, "commit", commit,
+	json_auto_t *body = json_pack("{s:s, s:s, s:s, s:I}", "nonce", r->nonce, "commit", commit,
 		"parent", r->commit, "generation", (json_int_t)r->generation + 1);
 	LS_CLEANUP(ls_free_str) char *revert = NULL;
-	LS_CLEANUP(json_done) json_t *json = NULL;
+	json_auto_t *json = NULL;
 
 	if (!report)
 		return LS_FAIL(err, LS_E_REFUSED,
@@ -206,7 +199,7 @@ static enum ls_code check_votes(const struct ls_etcd_place *e, const json_t *vot
 	for (size_t i = 0; i < count; i++) {
 		const char *node = proof->participants[i];
 		LS_CLEANUP(ls_free_str) char *key = word_key(e, "vote", nonce, node);
-		LS_CLEANUP(json_done) json_t *vote = NULL;
+		json_auto_t *vote = NULL;
 
 		LS_TRY(open_text(e, node, key, json_array_get(votes, i), NULL, &vote, err));
 		if (!text_is(vote, "node", node) || !json_is_true(json_object_get(vote, "yes")))
@@ -220,7 +213,7 @@ static enum ls_code check_decided(const struct ls_etcd_place *e, const json_t *j
 {
 	LS_CLEANUP(ls_free_str) char *key = ls_etcd_key(e, "begin");
 	LS_CLEANUP(ls_free_str) char *by = NULL;
-	LS_CLEANUP(json_done) json_t *begin = NULL;
+	json_auto_t *begin = NULL;
 	const json_t *name;
 	const char *nonce;
 	size_t i;
@@ -248,7 +241,7 @@ static enum ls_code check_reverted(const struct ls_etcd_place *e, const json_t *
 	LS_CLEANUP(ls_free_str) char *key = ls_etcd_key(e, "revert");
 	LS_CLEANUP(ls_free_str) char *by = NULL;
 	LS_CLEANUP(ls_free_str) char *report_key = NULL;
-	LS_CLEANUP(json_done) json_t *revert = NULL, *report = NULL, *said = NULL;
+	json_auto_t *revert = NULL, *report = NULL, *said = NULL;
 	const char *nonce, *who;
 
 	LS_TRY(open_text(e, NULL, key, json_object_get(json, "revert"), &by, &revert, err));
@@ -275,7 +268,7 @@ enum ls_code ls_etcd_proof_judge(const struct ls_etcd_place *e, int64_t generati
 	const struct ls_buf *value, struct ls_proof *out, struct ls_err *err)
 {
 	LS_CLEANUP(ls_proof_done) struct ls_proof proof = { .generation = generation };
-	LS_CLEANUP(json_done) json_t *json = NULL;
+	json_auto_t *json = NULL;
 
 	json = json_loadb(value->data ?: "", value->len, JSON_REJECT_DUPLICATES, NULL);
 	proof.revert = json_object_get(json, "revert") != NULL;
@@ -350,8 +343,7 @@ static int64_t seen_since_ms(char *const *orphans, const char *commit, int64_t n
 /* The commit that a proof is of; what is no proof is no reason to keep a pack. */
 static void add_decided(const struct ls_buf *proof, char ***commits)
 {
-	LS_CLEANUP(json_done)
-	json_t *json = json_loadb(proof->data ?: "", proof->len, JSON_REJECT_DUPLICATES, NULL);
+	json_auto_t *json = json_loadb(proof->data ?: "", proof->len, JSON_REJECT_DUPLICATES, NULL);
 	const char *commit = json_string_value(json_object_get(json, "commit"));
 
 	if (commit)

@@ -5,11 +5,6 @@
 
 #define MOVES_KEPT 16
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 void ls_etcd_place_done(struct ls_etcd_place *place)
 {
 	ls_etcd_free(&place->api);
@@ -36,7 +31,7 @@ enum ls_code ls_etcd_sign_value(const struct ls_etcd_place *e, const char *by, c
 {
 	LS_CLEANUP(ls_free_str) char *text = json_dumps(body, JSON_SORT_KEYS | JSON_COMPACT);
 	LS_CLEANUP(ls_buf_done) struct ls_buf content = { 0 }, signature = { 0 };
-	LS_CLEANUP(json_done) json_t *json = NULL;
+	json_auto_t *json = NULL;
 
 	if (!text)
 		return LS_FAIL(err, LS_E_FAILED, "'%s' cannot be written as JSON", key);
@@ -51,8 +46,7 @@ enum ls_code ls_etcd_sign_value(const struct ls_etcd_place *e, const char *by, c
 enum ls_code ls_etcd_open_value(const struct ls_etcd_place *e, const char *by, const char *key,
 	const struct ls_buf *value, char **out_by, json_t **out_body, struct ls_err *err)
 {
-	LS_CLEANUP(json_done)
-	json_t *json = json_loadb(value->data ?: "", value->len, JSON_REJECT_DUPLICATES, NULL);
+	json_auto_t *json = json_loadb(value->data ?: "", value->len, JSON_REJECT_DUPLICATES, NULL);
 	const char *who = json_string_value(json_object_get(json, "by"));
 	const char *text = json_string_value(json_object_get(json, "body"));
 	const char *signature = json_string_value(json_object_get(json, "signature"));
@@ -104,8 +98,8 @@ static enum ls_code check_begin(
 	const struct ls_etcd_place *e, struct ls_etcd_snapshot *s, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_str) char *key = ls_etcd_key(e, "begin");
-	LS_CLEANUP(json_done) json_t *want = begin_json(s->view.rotation);
-	LS_CLEANUP(json_done) json_t *found = NULL;
+	json_auto_t *want = begin_json(s->view.rotation);
+	json_auto_t *found = NULL;
 
 	s->begin = ls_etcd_list_get(&s->list, key);
 	if (!s->begin)
@@ -131,7 +125,7 @@ static void take_signed(const struct ls_etcd_place *e, struct ls_etcd_snapshot *
 		char *name = ls_format("%s/%s/%s", kind, r->nonce, node);
 		LS_CLEANUP(ls_free_str) char *key = ls_etcd_key(e, name);
 		const struct ls_buf *value = ls_etcd_list_get(&s->list, key);
-		LS_CLEANUP(json_done) json_t *body = NULL;
+		json_auto_t *body = NULL;
 		const char *about;
 
 		if (!value || ls_etcd_open_value(e, node, key, value, NULL, &body, NULL) != LS_OK)
@@ -176,7 +170,7 @@ enum ls_code ls_etcd_snapshot_take(
 	LS_CLEANUP(ls_free_str) char *alive = ls_etcd_key(e, "note/" LS_NOTE_ALIVE);
 	const struct ls_etcd_range ranges[] = { { record, false }, { begin, false },
 		{ vote, false }, { report, false }, { alive, true } };
-	LS_CLEANUP(json_done) json_t *body = NULL;
+	json_auto_t *body = NULL;
 	const json_t *id;
 	size_t i;
 
@@ -213,7 +207,7 @@ enum ls_code ls_etcd_record_value(const struct ls_etcd_place *e, const struct ls
 	const char *id, char **out, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_str) char *key = ls_etcd_key(e, "record");
-	LS_CLEANUP(json_done) json_t *body = ls_record_to_json(&s->view);
+	json_auto_t *body = ls_record_to_json(&s->view);
 	json_t *rotation = json_object_get(body, "rotation");
 	json_t *moves = json_array();
 	size_t count = ls_strv_count(s->moves);
@@ -234,7 +228,7 @@ enum ls_code ls_etcd_begin_value(const struct ls_etcd_place *e, const struct ls_
 	char **out, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_str) char *key = ls_etcd_key(e, "begin");
-	LS_CLEANUP(json_done) json_t *body = begin_json(rotation);
+	json_auto_t *body = begin_json(rotation);
 
 	return ls_etcd_sign_value(e, rotation->initiator, key, body, out, err);
 }

@@ -9,11 +9,6 @@
 
 #define ANSWER_MAX_BYTES ((size_t)1 << 20)
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 static void https_done(struct ls_https **https)
 {
 	ls_https_free(https);
@@ -49,7 +44,7 @@ enum ls_code ls_etcd_status_ask(const struct ls_etcd_settings *settings, const c
 	LS_CLEANUP(https_done) struct ls_https *https = NULL;
 	LS_CLEANUP(ls_free_str) char *url = ls_format("%s/v3/maintenance/status", endpoint);
 	LS_CLEANUP(ls_buf_done) struct ls_buf text = { 0 };
-	LS_CLEANUP(json_done) json_t *answer = NULL;
+	json_auto_t *answer = NULL;
 	struct ls_etcd_status status = { 0 };
 	struct ls_https_call call = {
 		.url = url,

@@ -40,11 +40,6 @@ struct ls_etcd_watch {
 	bool broken;                /* this stream has ended although its connection stands */
 };
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 static void look(struct ls_etcd_watch *w)
 {
 	uint64_t one = 1;
@@ -107,7 +102,7 @@ static void keep_lease(struct ls_etcd_watch *w)
 static bool line_came(void *arg, const char *line, size_t len)
 {
 	struct ls_etcd_watch *w = arg;
-	LS_CLEANUP(json_done) json_t *json = json_loadb(line, len, 0, NULL);
+	json_auto_t *json = json_loadb(line, len, 0, NULL);
 	const json_t *result = json_object_get(json, "result");
 
 	w->heard_at_ms = ls_mono_ms();

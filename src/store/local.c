@@ -26,11 +26,6 @@ static struct local *local_of(struct ls_store *store)
 	return (struct local *)(void *)((char *)store - offsetof(struct local, base));
 }
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 /* The digest of the record as compact JSON, which the file carries as "check". Most of what a
  * flipped bit can do (a date, a node's name, half of a commit's id) would be read as well. */
 static bool check_value(const json_t *json, char out[LS_SHA256_TEXT])
@@ -57,7 +52,7 @@ static enum ls_code local_read(
 {
 	struct local *l = local_of(store);
 	LS_CLEANUP(ls_buf_done) struct ls_buf text = { 0 };
-	LS_CLEANUP(json_done) json_t *json = NULL;
+	json_auto_t *json = NULL;
 	enum ls_code code;
 
 	code = ls_file_read(l->dir_fd, "record.json", RECORD_MAX_BYTES, &text, err);
@@ -89,7 +84,7 @@ static bool is_in_place(struct local *l, const char *text)
  * the old one back. */
 static enum ls_code save(struct local *l, const struct ls_store_view *view, struct ls_err *err)
 {
-	LS_CLEANUP(json_done) json_t *json = ls_record_to_json(view);
+	json_auto_t *json = ls_record_to_json(view);
 	LS_CLEANUP(ls_free_str) char *text = NULL;
 	char check[LS_SHA256_TEXT];
 	enum ls_code code;

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "gateway/gateway.h"
 #include "tests/fuzz/support/scratch.h"
+#include "tests/fuzz/support/talk.h"
 
 #define ROUNDS_MAX 400
 #define CALLS_MAX 32
@@ -24,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct ls_gateway gateway = { .log_level = LOG_EMERG };
 static struct ls_server *server;
-static struct sockaddr_un where = { .sun_family = AF_UNIX };
+static char *server_path; /* of the server's socket */
 static int daemon_fd;
 /* What the daemon is being told. */
 static struct call {
@@ -71,11 +72,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	(void)argc;
 	(void)argv;
-	(void)snprintf(where.sun_path, sizeof where.sun_path, "%s/front.sock", scratch_dir());
+	server_path = ls_format("%s/front.sock", scratch_dir());
 	gateway.socket_path = ls_format("%s/control.sock", scratch_dir());
 	daemon_fd = listen_at(gateway.socket_path);
 	if (ls_loop_new(&gateway.loop, &err) != LS_OK ||
-		ls_server_new(gateway.loop, where.sun_path, &limits, ls_gateway_request, &gateway,
+		ls_server_new(gateway.loop, server_path, &limits, ls_gateway_request, &gateway,
 			&server, &err) != LS_OK)
 		abort();
 	for (size_t i = 0; i < CALLS_MAX; i++)
@@ -169,53 +170,10 @@ static void turn(void)
 	daemon_turn();
 }
 
-/* False when the server has closed. */
-static bool hear(int fd)
-{
-	char heard[16384];
-	ssize_t n = recv(fd, heard, sizeof heard, MSG_DONTWAIT);
-
-	return n != 0;
-}
-
-static void talk(int fd, const uint8_t *data, size_t size, size_t piece)
-{
-	bool open = true;
-
-	while (open && size > 0) {
-		size_t len = size < piece ? size : piece;
-		ssize_t n = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		turn();
-		open = hear(fd);
-		if (n <= 0)
-			break;
-		data += n;
-		size -= (size_t)n;
-	}
-	for (int i = 0; open && i < 8; i++) {
-		turn();
-		open = hear(fd);
-	}
-	(void)shutdown(fd, SHUT_WR);
-	for (int i = 0; open && i < ROUNDS_MAX; i++) {
-		turn();
-		open = hear(fd);
-	}
-	if (open) /* whoever has sent all and wants no more is not kept */
-		abort();
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
 	answers = 0;
-	if (fd < 0 || connect(fd, (struct sockaddr *)&where, sizeof where) != 0)
-		abort();
-	if (size > 1)
-		talk(fd, data + 1, size - 1, data[0] ? data[0] * 16u : 65536);
-	(void)close(fd);
+	talk_all(server_path, data, size, 8, turn);
 	for (int i = 0; i < ROUNDS_MAX && (i < 4 || gateway.pending); i++)
 		turn();
 	if (gateway.other_count != 0 || gateway.join_count != 0 || gateway.pending)

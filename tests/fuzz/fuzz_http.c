@@ -4,15 +4,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "control/request.h"
 #include "net/server.h"
 #include "tests/fuzz/support/scratch.h"
+#include "tests/fuzz/support/talk.h"
 
-#define ROUNDS_MAX 400
 #define HELD_MAX 8
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -20,10 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct ls_loop *loop;
 static struct ls_server *server;
-static struct sockaddr_un where = { .sun_family = AF_UNIX };
+static char *server_path; /* of the server's socket */
 static struct ls_request *held[HELD_MAX];
 static size_t held_count;
-static unsigned requests;
+static unsigned requests, turns; /* turns: of this input */
 
 static void answer_change(struct ls_request *req)
 {
@@ -68,16 +66,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	(void)argc;
 	(void)argv;
-	(void)snprintf(where.sun_path, sizeof where.sun_path, "%s/http.sock", scratch_dir());
+	server_path = ls_format("%s/http.sock", scratch_dir());
 	if (ls_loop_new(&loop, &err) != LS_OK ||
-		ls_server_new(loop, where.sun_path, &limits, came, NULL, &server, &err) != LS_OK)
+		ls_server_new(loop, server_path, &limits, came, NULL, &server, &err) != LS_OK)
 		abort();
 	return 0;
-}
-
-static void turn(void)
-{
-	(void)event_base_loop(ls_loop_base(loop), EVLOOP_NONBLOCK);
 }
 
 static void answer_held(void)
@@ -86,54 +79,18 @@ static void answer_held(void)
 		ls_request_reply(held[--held_count], 200, "application/json", LS_BYTES_STR("[]"));
 }
 
-/* False when the server has closed. */
-static bool hear(int fd)
+/* What is held is answered some turns later. */
+static void turn(void)
 {
-	char heard[16384];
-	ssize_t n = recv(fd, heard, sizeof heard, MSG_DONTWAIT);
-
-	return n != 0;
-}
-
-static void talk(int fd, const uint8_t *data, size_t size, size_t piece)
-{
-	bool open = true;
-
-	while (open && size > 0) {
-		size_t len = size < piece ? size : piece;
-		ssize_t n = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		turn();
-		open = hear(fd);
-		if (n <= 0)
-			break;
-		data += n;
-		size -= (size_t)n;
-	}
-	for (int i = 0; open && i < 4; i++) {
-		turn();
-		open = hear(fd);
-	}
-	answer_held();
-	(void)shutdown(fd, SHUT_WR);
-	for (int i = 0; open && i < ROUNDS_MAX; i++) {
-		turn();
+	(void)event_base_loop(ls_loop_base(loop), EVLOOP_NONBLOCK);
+	if (++turns % 4 == 0)
 		answer_held();
-		open = hear(fd);
-	}
-	if (open) /* whoever has sent all and wants no more is not kept */
-		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 || connect(fd, (struct sockaddr *)&where, sizeof where) != 0)
-		abort();
-	if (size > 1)
-		talk(fd, data + 1, size - 1, data[0] ? data[0] * 16u : 65536);
-	(void)close(fd);
+	turns = 0;
+	talk_all(server_path, data, size, 4, turn);
 	for (int i = 0; i < 4; i++)
 		turn();
 	answer_held();

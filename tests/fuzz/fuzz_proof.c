@@ -14,11 +14,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static size_t verified;
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 static enum ls_code verify(void *arg, const char *node, struct ls_bytes content,
 	struct ls_bytes signature, struct ls_err *err)
 {
@@ -50,7 +45,7 @@ static void as_proof(const struct ls_etcd_place *place, const struct ls_buf *val
 static void as_value(const struct ls_etcd_place *place, const struct ls_buf *value)
 {
 	LS_CLEANUP(ls_free_str) char *by = NULL;
-	LS_CLEANUP(json_done) json_t *body = NULL;
+	json_auto_t *body = NULL;
 	struct ls_err err = { 0 };
 
 	verified = 0;

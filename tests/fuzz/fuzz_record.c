@@ -8,14 +8,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 static char *text_of(const struct ls_store_view *view)
 {
-	LS_CLEANUP(json_done) json_t *json = ls_record_to_json(view);
+	json_auto_t *json = ls_record_to_json(view);
 	char *text = json ? json_dumps(json, JSON_SORT_KEYS) : NULL;
 
 	if (!text)
@@ -48,10 +43,9 @@ static void moves(struct ls_store_view *view)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	LS_CLEANUP(json_done)
-	json_t *json = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
+	json_auto_t *json = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
 	LS_CLEANUP(ls_store_view_done) struct ls_store_view view = { 0 }, again = { 0 };
-	LS_CLEANUP(json_done) json_t *written = NULL;
+	json_auto_t *written = NULL;
 	LS_CLEANUP(ls_free_str) char *text = NULL;
 	LS_CLEANUP(ls_free_str) char *text_again = NULL;
 	struct ls_err err = { 0 };

@@ -72,14 +72,9 @@ void fake_backing_done(struct fake_backing *b)
 	*b = (struct fake_backing){ 0 };
 }
 
-static void json_done(json_t **json)
-{
-	json_decref(*json);
-}
-
 static enum ls_code fake_read(struct ls_store *store, struct ls_store_view *out, struct ls_err *err)
 {
-	LS_CLEANUP(json_done) json_t *json = ls_record_to_json(&backing_of(store)->view);
+	json_auto_t *json = ls_record_to_json(&backing_of(store)->view);
 
 	return ls_record_from_json(json, out, err);
 }
