@@ -153,8 +153,9 @@ static enum ls_code check_signer_info(CMS_ContentInfo *cms, struct ls_err *err)
 enum ls_code ls_cms_verify(CMS_ContentInfo *cms, const struct ls_bytes *detached,
 	struct ls_buf *out_cert_pem, struct ls_err *err)
 {
-	/* CMS_verify reads bytes in memory through a BIO of its own, which releases of OpenSSL up to
-	 * March 2026 lose where no digest is listed; behind a filter it takes the one it is given. */
+	/* CMS_verify reads bytes in memory through a BIO of its own, which releases of OpenSSL up
+	 * to March 2026 lose where no digest is listed; behind a filter it takes the one it is
+	 * given. */
 	LS_CLEANUP(ls_bio_free) BIO *in = NULL;
 	LS_CLEANUP(free_signers) STACK_OF(X509) *signers = NULL;
 
