@@ -334,18 +334,24 @@ bool ls_agent_record_is_older(
 enum ls_code ls_agent_open_store(struct ls_agent *a, struct ls_err *err)
 {
 	struct ls_etcd_settings settings = { 0 };
+	LS_CLEANUP(ls_store_free) struct ls_store *store = NULL;
 	struct ls_store_trust trust;
 
 	LS_TRY(ls_engine_load(&a->paths, &a->engine, err));
-	ls_store_free(&a->store);
-	if (!a->engine.endpoints || a->engine.migrating)
-		return ls_store_local_open(a->paths.store, &a->store, err);
+	if (!a->engine.endpoints || a->engine.migrating) {
+		LS_TRY(ls_store_local_open(a->paths.store, &store, err));
+		ls_store_free(&a->store);
+		a->store = LS_TAKE(store);
+		return LS_OK;
+	}
 	ls_cluster_trust(a, &trust);
 	ls_engine_settings(&a->paths, &a->engine, &settings);
 	if (a->lock_fd < 0)
 		settings.timeout_ms = LOOK_MS;
-	ls_store_etcd_open(&settings, a->identity.cluster_id, a->identity.node, &trust, &a->store);
+	ls_store_etcd_open(&settings, a->identity.cluster_id, a->identity.node, &trust, &store);
 	ls_etcd_settings_done(&settings);
+	ls_store_free(&a->store);
+	a->store = LS_TAKE(store);
 	ls_store_set_lease(a->store, a->config.lease_ttl_s, a->lives, a->lives_arg);
 	return LS_OK;
 }

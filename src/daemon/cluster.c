@@ -118,7 +118,8 @@ static enum ls_code check_majority(int64_t generation, char *const *participants
 bool ls_cluster_members_or_kek_differ(const struct ls_state *x, const struct ls_state *y)
 {
 	if (x->kek_epoch != y->kek_epoch || x->kek_epoch_count != y->kek_epoch_count ||
-		x->member_count != y->member_count)
+		x->member_count != y->member_count ||
+		!ls_bytes_equal(ls_buf_bytes(&x->ca_pem), ls_buf_bytes(&y->ca_pem)))
 		return true;
 	for (size_t i = 0; i < x->member_count; i++)
 		if (strcmp(x->members[i].name, y->members[i].name) != 0 ||

@@ -27,7 +27,7 @@ LS_CHECK enum ls_code ls_cluster_check_member(struct ls_agent *agent, struct ls_
 /* Whether the view itself shows that what it decided, the target that was judged before the vote,
  * was decided by all who took part, and by a majority. */
 bool ls_cluster_shown(const struct ls_agent *agent, const struct ls_store_view *view);
-/* What no automatic rollback may undo. */
+/* What no automatic rollback may undo: who is a member, the KEK, which CA is trusted. */
 bool ls_cluster_members_or_kek_differ(const struct ls_state *x, const struct ls_state *y);
 
 /* Whether a rotation was seen to end: everything in an old record is signed, by members, for its
@@ -53,10 +53,10 @@ int64_t ls_cluster_takeover(const struct ls_agent *agent, const struct ls_store_
  * for the next epoch; makes the engine whole again after it was restored. Idle only. */
 LS_CHECK enum ls_code ls_cluster_announce(struct ls_agent *agent, struct ls_err *err);
 LS_CHECK enum ls_code ls_cluster_offer(struct ls_agent *agent, struct ls_err *err);
-/* Puts what nodes that were away need of the generations behind `after`, up to `head`, into the
+/* Puts what nodes that were away need of the generations behind `after`, up to `head`, into an
  * engine again, as far as this node has kept it. */
-LS_CHECK enum ls_code ls_cluster_republish(struct ls_agent *agent, int64_t after,
-	const struct ls_generation *head, struct ls_err *err);
+LS_CHECK enum ls_code ls_cluster_republish(struct ls_agent *agent, struct ls_store *to,
+	int64_t after, const struct ls_generation *head, struct ls_err *err);
 LS_CHECK enum ls_code ls_cluster_restore(
 	struct ls_agent *agent, const struct ls_store_view *view, struct ls_err *err);
 

@@ -86,6 +86,27 @@ static enum ls_code make_seal_rotate(struct ls_agent *a, const struct ls_candida
 	return ls_candidate_seal_rotate(context, &epoch.wish, out, err);
 }
 
+/* Whether a node of that name was removed as compromised; the newest such removal, as only it can
+ * be half done. */
+static bool was_compromised(struct ls_agent *a, const char *node)
+{
+	LS_CLEANUP(ls_free_str) char *removal = ls_format(LS_REMOVED_COMPROMISED, node);
+	struct ls_commit_id id = a->tip_commit;
+	bool is = false, any = false;
+
+	while (!any && id.hex[0]) {
+		LS_CLEANUP(ls_generation_done) struct ls_generation about = { 0 };
+
+		if (ls_history_read(a->history, &id, &about, NULL) != LS_OK)
+			break;
+		is = strcmp(about.subject, removal) == 0;
+		any = strcmp(about.cause, "removal") == 0 &&
+		      ls_has_suffix(about.subject, LS_REMOVED_COMPROMISED + sizeof "node %s" - 1);
+		id = about.parent;
+	}
+	return is;
+}
+
 static enum ls_code make_remove(struct ls_agent *a, const struct ls_candidate_context *context,
 	const char *node, bool compromised, struct ls_candidate *out, struct ls_err *err)
 {
@@ -96,7 +117,7 @@ static enum ls_code make_remove(struct ls_agent *a, const struct ls_candidate_co
 		LS_FAIL(err, LS_E_REFUSED, "this is the only node");
 		return LS_E_REFUSED;
 	}
-	if (!ls_state_member(&a->tip, node) && compromised &&
+	if (!ls_state_member(&a->tip, node) && compromised && was_compromised(a, node) &&
 		ls_ca_first_bytes(ls_buf_bytes(&a->tip.ca_pem)) < a->tip.ca_pem.len)
 		return ls_candidate_drop_ca(context, out, err);
 	if (!ls_state_member(&a->tip, node)) {

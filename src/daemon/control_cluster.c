@@ -102,9 +102,10 @@ static void post_member(struct ls_daemon *d, struct ls_request *req, enum member
 		refuse(req, LS_E_USAGE, "the request's body is not a JSON object");
 		return;
 	}
-	if (ask == ASK_JOIN && (d->change_queued || atomic_load(&d->rotating))) {
+	/* Waiting for it on the writer, a hook that a rotation runs would wait for itself. */
+	if (d->change_queued || atomic_load(&d->rotating)) {
 		json_decref(body);
-		refuse(req, LS_E_CONFLICT, "a change is running; joining waits for its end");
+		refuse(req, LS_E_CONFLICT, "a change is running; this waits for its end");
 		return;
 	}
 	job = ls_alloc(1, sizeof *job);

@@ -150,18 +150,33 @@ static const char *wrapping_key_of(const struct wish *w, int64_t epoch)
 	return json_string_value(json_object_get(w->wrapping_keys, number));
 }
 
-/* A token is for one node: the first key that used it. */
-static enum ls_code bind_token(struct ls_agent *a, const struct wish *w, struct ls_err *err)
+/* All that is certified for it; `replace` may be said at a later try. */
+static char *keys_of(const struct wish *w)
+{
+	json_auto_t *keys = json_pack("{s:s, s:s, s:O}", "signing", w->signing_key, "etcd",
+		w->etcd_key, "wrapping", w->wrapping_keys);
+
+	return json_dumps(keys, JSON_SORT_KEYS | JSON_COMPACT);
+}
+
+/* A token is for one node: the keys that used it first. Public keys can be read by many, so whoever
+ * comes with some of them and others of its own is another. */
+static enum ls_code bind_token(
+	struct ls_agent *a, const struct wish *w, bool *out_again, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_str) char *name = ls_format("bound/%s", w->token);
 	LS_CLEANUP(ls_notes_done) struct ls_notes notes = { 0 };
+	LS_CLEANUP(ls_free_str) char *keys = keys_of(w);
 	LS_CLEANUP(ls_free_str) char *body = NULL;
-	char key[LS_SHA256_TEXT];
+	char sha256[LS_SHA256_TEXT];
 	enum ls_code code;
 
-	ls_sha256_text(LS_BYTES_STR(w->signing_key), key);
-	body = ls_format("%s %s", w->node, key);
+	if (!keys)
+		return LS_FAIL(err, LS_E_REFUSED, "a request to join that is not of its form");
+	ls_sha256_text(LS_BYTES_STR(keys), sha256);
+	body = ls_format("%s %s", w->node, sha256);
 	code = ls_store_put_note(a->store, name, body, LS_NOTE_CREATE, err);
+	*out_again = code == LS_E_CONFLICT;
 	if (code != LS_E_CONFLICT)
 		return code;
 	LS_TRY(ls_store_get_notes(a->store, name, &notes, err));
@@ -264,6 +279,12 @@ static enum ls_code take_in(
 	};
 	int64_t generation;
 
+	if (w->replace && strcmp(w->node, a->identity.node) == 0) {
+		LS_FAIL(err, LS_E_REFUSED, "node '%s' is the one that answers: it is not lost",
+			w->node);
+		LS_HINT(err, "choose another name with --node");
+		return LS_E_REFUSED;
+	}
 	ls_agent_context(a, &context);
 	LS_TRY(ls_candidate_join(
 		&context, &member, a->peers.trusted_generation + 1, &candidate, err));
@@ -313,6 +334,17 @@ static enum ls_code answer(struct ls_agent *a, const struct papers *p,
 	return *out ? LS_OK : LS_FAIL(err, LS_E_FAILED, "the answer cannot be written as JSON");
 }
 
+/* Anybody can ask: only who has a token is worth a reconciliation. */
+static enum ls_code check_token(struct ls_agent *a, const json_t *request, struct ls_err *err)
+{
+	LS_CLEANUP(ls_secret_done) struct ls_secret secret = { 0 };
+	const char *body;
+
+	LS_TRY(ls_agent_refresh(a, err));
+	LS_TRY(ls_agent_load_keyring(a, err));
+	return open_request(a, LS_JOIN_ASK, request, &secret, &body, err);
+}
+
 enum ls_code ls_joining_answer(
 	struct ls_agent *a, const json_t *request, json_t **out, struct ls_err *err)
 {
@@ -322,14 +354,17 @@ enum ls_code ls_joining_answer(
 	const struct ls_member *member;
 	const char *body;
 	int64_t wait_s;
+	bool again;
 
+	LS_TRY(check_token(a, request, err));
 	LS_TRY(ls_agent_reconcile(a, &wait_s, err));
 	LS_TRY(open_request(a, LS_JOIN_ASK, request, &secret, &body, err));
 	LS_TRY(parse_wish(json_string_value(json_object_get(request, "token")), body, &w, err));
-	LS_TRY(bind_token(a, &w, err));
+	LS_TRY(bind_token(a, &w, &again, err));
 	member = ls_state_member(&a->tip, w.node);
-	if (member && !is_key_of(&member->signing_cert_pem, w.signing_key))
-		member = NULL; /* another node of that name */
+	/* Else another node of that name, or with no more than its public key. */
+	if (member && (!again || !is_key_of(&member->signing_cert_pem, w.signing_key)))
+		member = NULL;
 	LS_TRY(certify(a, &w, member, &p, err));
 	if (member)
 		LS_TRY(wrap_all(a, &w, &p, err)); /* asked again: it may not have them */

@@ -88,6 +88,8 @@ static enum ls_code fill(struct ls_agent *a, struct ls_store *to, const struct l
 	bool *out_filled, struct ls_err *err)
 {
 	LS_CLEANUP(ls_store_view_done) struct ls_store_view there = { 0 };
+	LS_CLEANUP(ls_generation_done) struct ls_generation head = { 0 };
+	struct ls_commit_id id;
 	enum ls_code code;
 
 	*out_filled = false;
@@ -104,6 +106,10 @@ static enum ls_code fill(struct ls_agent *a, struct ls_store *to, const struct l
 	if (there.tip.commit[0])
 		return LS_OK;
 	*out_filled = true;
+	/* Before the tip, after which nobody would look for what is missing. */
+	(void)snprintf(id.hex, sizeof id.hex, "%s", tip->commit);
+	LS_TRY(ls_history_read(a->history, &id, &head, err));
+	LS_TRY(ls_cluster_republish(a, to, 0, &head, err));
 	code = ls_store_restore(to, tip, err);
 	/* An earlier attempt of ours, whose answer was lost, may have come first. */
 	if (code == LS_E_CONFLICT && ls_store_read(to, &there, NULL) == LS_OK &&
@@ -177,8 +183,7 @@ static enum ls_code change_engine(
 	LS_TRY(ls_engine_save(&a->paths, engine, err));
 	if (*out_unchanged)
 		return LS_OK;
-	LS_TRY(ls_agent_open_store(a, err));
-	return filled ? ls_cluster_republish(a, 0, &about, err) : LS_OK;
+	return ls_agent_open_store(a, err);
 }
 
 enum ls_code ls_migrate(

@@ -102,8 +102,8 @@ enum ls_code ls_cluster_offer(struct ls_agent *a, struct ls_err *err)
 }
 
 /* A generation's pack and proof, again. */
-static enum ls_code publish_again(
-	struct ls_agent *a, const struct ls_commit_id *head, int64_t generation, struct ls_err *err)
+static enum ls_code publish_again(struct ls_agent *a, struct ls_store *to,
+	const struct ls_commit_id *head, int64_t generation, struct ls_err *err)
 {
 	LS_CLEANUP(ls_free_str)
 	char *path = ls_format("%s/proof/%lld.json", a->paths.store, (long long)generation);
@@ -116,18 +116,18 @@ static enum ls_code publish_again(
 		return LS_OK; /* so old that members which lack it have to join again */
 	LS_TRY(code);
 	LS_TRY(ls_history_export(a->history, head, generation, 1, &id, &last, &pack, err));
-	LS_TRY(ls_store_publish(a->store, id.hex, ls_buf_bytes(&pack), err));
-	return ls_store_put_proof(a->store, generation, ls_buf_text(&proof), err);
+	LS_TRY(ls_store_publish(to, id.hex, ls_buf_bytes(&pack), err));
+	return ls_store_put_proof(to, generation, ls_buf_text(&proof), err);
 }
 
-enum ls_code ls_cluster_republish(
-	struct ls_agent *a, int64_t after, const struct ls_generation *head, struct ls_err *err)
+enum ls_code ls_cluster_republish(struct ls_agent *a, struct ls_store *to, int64_t after,
+	const struct ls_generation *head, struct ls_err *err)
 {
 	int64_t from = head->generation - LS_PROOFS_KEPT;
 
 	for (int64_t g = (after > from ? after : from) + 1; g <= head->generation; g++)
 		if (g > 1) /* which every node has: it was in the history that it joined with */
-			LS_TRY(publish_again(a, &head->commit, g, err));
+			LS_TRY(publish_again(a, to, &head->commit, g, err));
 	return LS_OK;
 }
 
@@ -140,7 +140,7 @@ enum ls_code ls_cluster_restore(
 
 	if (!ls_store_shared(a->store) || !ls_agent_record_is_older(a->history, &view->tip, &head))
 		return LS_OK;
-	LS_TRY(ls_cluster_republish(a, view->tip.generation, &head, err));
+	LS_TRY(ls_cluster_republish(a, a->store, view->tip.generation, &head, err));
 	tip.generation = tip.dir_generation = head.generation;
 	(void)snprintf(tip.commit, sizeof tip.commit, "%s", head.commit.hex);
 	(void)snprintf(tip.dir_commit, sizeof tip.dir_commit, "%s", head.commit.hex);

@@ -52,7 +52,6 @@ enum ls_code ls_candidate_seal_rotate(const struct ls_candidate_context *c,
 
 	ls_state_copy(&made.state, c->tip);
 	LS_TRY(new_epoch(c, epoch, &made.state, err));
-	made.members_or_kek = true;
 	made.cause = ls_strdup("seal");
 	made.subject = ls_format("new sealing key, epoch %lld", (long long)made.state.kek_epoch);
 	ls_candidate_hand_over(out, &made);
@@ -86,7 +85,6 @@ enum ls_code ls_candidate_seal_forget(const struct ls_candidate_context *c, int6
 		if (made.state.kek_epochs[i].epoch != epoch)
 			made.state.kek_epochs[kept++] = made.state.kek_epochs[i];
 	made.state.kek_epoch_count = kept;
-	made.members_or_kek = true;
 	made.cause = ls_strdup("seal");
 	made.subject = ls_format("forget sealing key, epoch %lld", (long long)epoch);
 	ls_candidate_hand_over(out, &made);
@@ -126,7 +124,6 @@ enum ls_code ls_candidate_join(const struct ls_candidate_context *c,
 	to->joined = generation;
 	ls_buf_add_bytes(&to->signing_cert_pem, member->signing_cert_pem);
 	ls_buf_add_bytes(&to->wrapping_cert_pem, member->wrapping_cert_pem);
-	made.members_or_kek = true;
 	made.cause = ls_strdup("join");
 	made.subject = ls_format("node %s %s", member->node,
 		ls_state_member(c->tip, member->node) ? "joins again" : "joins");
@@ -185,7 +182,6 @@ enum ls_code ls_candidate_drop_ca(
 	made.unchanged = first == c->tip->ca_pem.len;
 	ls_buf_clear(&made.state.ca_pem);
 	ls_buf_add(&made.state.ca_pem, c->tip->ca_pem.data, first);
-	made.members_or_kek = true;
 	made.cause = ls_strdup("removal");
 	made.subject = ls_strdup("the earlier cluster CA is not trusted any more");
 	ls_candidate_hand_over(out, &made);
@@ -226,9 +222,9 @@ enum ls_code ls_candidate_remove(const struct ls_candidate_context *c, const cha
 		ls_buf_copy(&made.state.ca_pem, &both);
 		mark_known(&made, node);
 	}
-	made.members_or_kek = true;
 	made.cause = ls_strdup("removal");
-	made.subject = ls_format("node %s is removed%s", node, new_ca ? ", compromised" : "");
+	made.subject = new_ca ? ls_format(LS_REMOVED_COMPROMISED, node)
+			      : ls_format("node %s is removed", node);
 	ls_candidate_hand_over(out, &made);
 	return LS_OK;
 }

@@ -109,6 +109,9 @@ exit_of() { # EXPECTED COMMAND…
 	jq -r .token "$T/token3.json" >"$T/token3"
 	exit_of 3 on n3 join --token-file "$T/token2" --node n2
 	grep -q -- --replace "$T/out"
+	on n1 token create --quiet >"$T/token2"
+	exit_of 3 on n3 join --token-file "$T/token2" --node n1 --replace # n1 is who answers
+	grep -q "not lost" "$T/out"
 	wait_for "[ \$(date +%s) -gt $(date -d "$(jq -r .expires "$T/token3.json")" +%s) ]" 5
 	exit_of 3 join_with n3 "$T/token3"
 	grep -q expired "$T/out"
@@ -117,6 +120,36 @@ exit_of() { # EXPECTED COMMAND…
 	! grep -rqF "$(cut -d. -f3 "$T/token")" "$T"/*.log "$T"/n1/var/lib/lockstep/history.git
 	[ "$(cat "$T"/n?/var/lib/lockstep/identity/signing-key.pem | grep -vc -- ----)" = \
 		"$(cat "$T"/n?/var/lib/lockstep/identity/signing-key.pem | grep -v -- ---- | sort -u | wc -l)" ]
+}
+
+# As somebody who has a token and the public key of a member, but none of its private ones.
+ask_with_key_of() { # NODE TOKEN-FILE
+	local id secret body mac own
+
+	own=$(openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 | openssl pkey -pubout)
+	IFS=. read -r _ id secret _ <"$2"
+	body=$(jq -cn --arg node "$1" --arg own "$own" --arg signing \
+		"$(openssl x509 -in "$T/$1/var/lib/lockstep/identity/signing-cert.pem" -noout -pubkey)" \
+		'{$node, signing_key: $signing, etcd_key: $own, wrapping_keys: {"1": $own}, replace: false}')
+	mac=$({ printf 'lockstep join request\0' && printf %s "$body"; } |
+		openssl dgst -sha256 -mac HMAC -macopt "hexkey:$secret" | sed 's/.*= //')
+	jq -n --arg token "$id" --arg body "$body" --arg mac "$mac" '{$token, $body, $mac}' |
+		curl -sk "$(gateway_url n1)/v1/join" --data-binary @- >"$T/answer"
+}
+
+@test "a member's public key gives no papers to who lacks the private one" {
+	cluster_pem
+	cluster_begin e1
+	on n1 token create --quiet >"$T/token"
+	join_with n2 "$T/token"
+	daemon_up n2
+	wait_for "all_at 2 && all_well" $DEADLINE
+	ask_with_key_of n2 "$T/token" # that n2 itself came with
+	jq -e '.error.message | contains("unknown, expired or used")' "$T/answer"
+	on n1 token create --quiet >"$T/token2"
+	ask_with_key_of n2 "$T/token2"
+	jq -e '.error.message | contains("has a node \u0027n2\u0027 already")' "$T/answer"
+	all_at 2
 }
 
 @test "a join that was cut off is taken up again with the same keys" {
@@ -480,6 +513,9 @@ exit_of() { # EXPECTED COMMAND…
 	[ "$status" = 1 ]
 	[[ $output == *"earlier CA, which a compromised node knew, is still trusted"* ]]
 	on n2 cert renew api --force # nothing waits for it
+	exit_of 3 on n2 node remove nod3 --compromised # a slip is not the second step
+	grep -q "no node 'nod3'" "$T/out"
+	[ "$(grep -c BEGIN "$CA")" = 2 ]
 	etcd_stop
 	etcd_all_up
 	wait_for "on n1 status 2>&1 | grep -q 'still trusted' && ! on n1 status 2>&1 | grep -q 'services keep'" 60
