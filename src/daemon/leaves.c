@@ -12,6 +12,7 @@
 #include "sys/file.h"
 
 #define AGAIN_MS 60000
+#define FAILED_AGAIN_MS 5000
 #define WISH_BYTES_MAX (64 * 1024)
 #define MEMBERS_MAX 1000
 #define HOST_SIZE 256
@@ -332,5 +333,7 @@ enum ls_code ls_agent_keep_all(struct ls_agent *a, const char *gateway_address, 
 	a->leaves_again_ms = now_ms + AGAIN_MS;
 	note_failure(ls_agent_keep_gateway_leaf(a, gateway_address, notes, &one), &one, &all);
 	note_failure(ls_agent_keep_leaves(a, notes, &one), &one, &all);
+	if (all.code != LS_OK) /* such as at a start without etcd: the gateway waits for its own */
+		a->leaves_again_ms = now_ms + FAILED_AGAIN_MS;
 	return result(&all, err);
 }

@@ -159,7 +159,8 @@ static json_t *change_json(const struct ls_etcd_change *c)
 	if (c->prefix)
 		return json_pack("{s:o}", "request_delete_range", range_json(c->key));
 	if (!c->value.data)
-		return json_pack("{s:{s:o}}", "request_delete_range", "key", key_json(c->key));
+		return json_pack("{s:{s:o, s:o*}}", "request_delete_range", "key", key_json(c->key),
+			"range_end", c->until ? key_json(c->until) : NULL);
 	return json_pack("{s:{s:o, s:o, s:o}}", "request_put", "key", key_json(c->key), "value",
 		base64_json(c->value), "lease", id_json(c->lease));
 }

@@ -43,10 +43,11 @@ struct ls_etcd_compare {
 	const char *key;
 	struct ls_bytes value;
 };
-/* Puts `value`; with value.data NULL removes the key; `prefix` removes all keys that begin so. With
- * a lease the key goes when the lease ends. */
+/* Puts `value`; with value.data NULL removes the key; `prefix` removes all keys that begin so,
+ * `until` all from the key to it, which stays. With a lease the key goes when the lease ends. */
 struct ls_etcd_change {
 	const char *key;
+	const char *until;
 	struct ls_bytes value;
 	bool prefix;
 	int64_t lease;

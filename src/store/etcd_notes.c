@@ -350,10 +350,12 @@ static void add_decided(const struct ls_buf *proof, char ***commits)
 		ls_strv_add(commits, commit);
 }
 
+/* All of them: a generation may have been passed over, as the one that goes back brings two. */
 static enum ls_code drop_far_back(const struct ls_etcd_place *e, int64_t tip, struct ls_err *err)
 {
-	LS_CLEANUP(ls_free_str) char *key = ls_etcd_proof_key(e, tip - LS_PROOFS_KEPT);
-	struct ls_etcd_change change = { .key = key };
+	LS_CLEANUP(ls_free_str) char *first = ls_etcd_proof_key(e, 0);
+	LS_CLEANUP(ls_free_str) char *kept = ls_etcd_proof_key(e, tip - LS_PROOFS_KEPT + 1);
+	struct ls_etcd_change change = { .key = first, .until = kept };
 	bool done = false;
 
 	if (tip <= LS_PROOFS_KEPT)

@@ -49,7 +49,10 @@ daemon_up() { # NODE
 }
 gateway_up() { # NODE
 	start "gateway-$1" "$E2E_BUILD/lockstep-gateway" --root "$T/$1"
-	wait_for "curl -fsk $(gateway_url "$1")/v1/cluster" "$DEADLINE"
+	wait_for "curl -fsk $(gateway_url "$1")/v1/cluster" "$DEADLINE" || {
+		tail -n 5 "$T/gateway-$1.log" "$T/$1.log"
+		return 1
+	}
 }
 
 # The first node, its etcd, and the store moved there. ROTATION may hold settings of the group `rotation`.

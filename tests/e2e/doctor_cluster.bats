@@ -333,7 +333,7 @@ etcd_replace() { # [COPY]
 	export LEASE_S=60 ROTATION="away_after_s = 3; vote_s = 20; served_s = 3; timeout_s = 12;"
 	begin 3
 	generation=$(number_of n1)
-	printf '#!/bin/bash\necho >%s/reached\n' "$T" >"$T/hook"
+	printf '#!/bin/bash\n>%s/reached\nuntil [ -e %s/go ]; do sleep 0.05; done\n' "$T" "$T" >"$T/hook"
 	chmod +x "$T/hook"
 	mkdir -p "$T/n3/etc/lockstep/templates"
 	sed "s|^component = .*|&\nreload = ( { exec = [ \"$T/hook\" ]; } );|" "$E2E_SOURCE/templates/proxy.conf" >"$T/n3/etc/lockstep/templates/proxy.conf"
@@ -343,6 +343,7 @@ etcd_replace() { # [COPY]
 	on n1 --quiet cert renew proxy --force >"$T/change" 2>&1 3>&- &
 	wait_for "[ -e $T/reached ]" $DEADLINE
 	kill -STOP "$(pid_of n3)"
+	: >"$T/go"
 	wait $! || code=$?
 	[ "$code" = 1 ] # degraded: n3 has not reported in time
 	finds n1 "members: node n3 is at generation $generation, not at $((generation + 1))"

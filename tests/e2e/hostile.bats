@@ -22,8 +22,8 @@ rude() { # NAME WORD…: in the background, once it has begun
 	start "$1" /usr/bin/python3 "$RUDE" "${@:2}"
 	wait_for "grep -qE '^(held|begun)' $T/$1.log" $DEADLINE
 }
-rude_stranger() { # as `rude`, as a user without rights
-	start "$1" setpriv --reuid 65534 --regid 65534 --clear-groups /usr/bin/python3 "$RUDE" "${@:2}"
+rude_stranger() { # as `rude`, as a user without rights, who may not see this checkout
+	start "$1" setpriv --reuid 65534 --regid 65534 --clear-groups /usr/bin/python3 -c "$(cat "$RUDE")" "${@:2}"
 	wait_for "grep -qE '^(held|begun)' $T/$1.log" $DEADLINE
 }
 answered() { timeout 10 "$E2E_BUILD/lockstep" --root "$R" --quiet status; }
@@ -309,7 +309,7 @@ odd_kinds() { # PATH: puts one thing after the other in its place, and waits unt
 
 	node_up
 	reachable
-	stranger=(setpriv --reuid 65534 --regid 65534 --clear-groups /usr/bin/python3 "$RUDE" say "$socket")
+	stranger=(setpriv --reuid 65534 --regid 65534 --clear-groups /usr/bin/python3 -c "$(cat "$RUDE")" say "$socket")
 	printf 'GET /v1/status HTTP/1.1\r\nConnection: close\r\n\r\n' | "${stranger[@]}" >"$T/answer"
 	grep -q '^HTTP/1.1 403 ' "$T/answer"
 	grep -q 'this user may not do that' "$T/answer"

@@ -562,6 +562,24 @@ START_TEST(a_member_that_moves_the_record_does_not_speak_for_others)
 }
 END_TEST
 
+START_TEST(proofs_are_kept_for_so_many_generations)
+{
+	LS_CLEANUP(ls_proof_done) struct ls_proof proof = { 0 };
+	struct ls_tip tip = { .generation = LS_PROOFS_KEPT + 5, .dir_generation = 5 };
+
+	memset(tip.commit, '5', sizeof tip.commit - 1);
+	memset(tip.dir_commit, '5', sizeof tip.dir_commit - 1);
+	ck_ok(ls_store_put_proof(store, 3, "of a generation that was passed over", &err));
+	ck_ok(ls_store_put_proof(store, 5, "the last that goes", &err));
+	ck_ok(ls_store_put_proof(store, 6, "the first that stays", &err));
+	ck_ok(ls_store_restore(store, &tip, &err));
+	ck_ok(ls_store_tidy(store, &err));
+	ck_code(ls_store_proof(store, 3, &proof, &err), LS_E_NOT_FOUND);
+	ck_code(ls_store_proof(store, 5, &proof, &err), LS_E_NOT_FOUND);
+	ck_code(ls_store_proof(store, 6, &proof, &err), LS_E_DAMAGED);
+}
+END_TEST
+
 START_TEST(a_vote_counts_for_its_writer_alone)
 {
 	LS_CLEANUP(ls_free_str) char *mine = ls_format("vote/%s/n1", moves_nonce(1));
@@ -649,6 +667,7 @@ int main(void)
 		a_record_that_no_member_signed_is_not_believed,
 		what_was_begun_is_the_initiators_word,
 		a_member_that_moves_the_record_does_not_speak_for_others,
+		proofs_are_kept_for_so_many_generations,
 		a_vote_counts_for_its_writer_alone,
 		the_watch_tells_of_changes_by_others_and_of_its_return,
 		a_watch_that_tells_nothing_is_noticed };
