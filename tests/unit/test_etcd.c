@@ -667,8 +667,7 @@ int main(void)
 		a_record_that_no_member_signed_is_not_believed,
 		what_was_begun_is_the_initiators_word,
 		a_member_that_moves_the_record_does_not_speak_for_others,
-		proofs_are_kept_for_so_many_generations,
-		a_vote_counts_for_its_writer_alone,
+		proofs_are_kept_for_so_many_generations, a_vote_counts_for_its_writer_alone,
 		the_watch_tells_of_changes_by_others_and_of_its_return,
 		a_watch_that_tells_nothing_is_noticed };
 	int failed;
