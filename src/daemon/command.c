@@ -90,7 +90,7 @@ static enum ls_code make_seal_rotate(struct ls_agent *a, const struct ls_candida
  * be half done. */
 static bool was_compromised(struct ls_agent *a, const char *node)
 {
-	LS_CLEANUP(ls_free_str) char *removal = ls_format(LS_REMOVED_COMPROMISED, node);
+	LS_CLEANUP(ls_free_str) char *removal = ls_format("node %s" LS_REMOVED_COMPROMISED, node);
 	struct ls_commit_id id = a->tip_commit;
 	bool is = false, any = false;
 
@@ -101,7 +101,7 @@ static bool was_compromised(struct ls_agent *a, const char *node)
 			break;
 		is = strcmp(about.subject, removal) == 0;
 		any = strcmp(about.cause, "removal") == 0 &&
-		      ls_has_suffix(about.subject, LS_REMOVED_COMPROMISED + sizeof "node %s" - 1);
+		      ls_has_suffix(about.subject, LS_REMOVED_COMPROMISED);
 		id = about.parent;
 	}
 	return is;

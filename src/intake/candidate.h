@@ -88,8 +88,9 @@ struct ls_new_member {
 LS_CHECK enum ls_code ls_candidate_join(const struct ls_candidate_context *context,
 	const struct ls_new_member *member, int64_t generation, struct ls_candidate *out,
 	struct ls_err *err);
-/* The subject of a removal with a new CA, by which its second step is known. */
-#define LS_REMOVED_COMPROMISED "node %s is removed, compromised"
+/* How the subject of a removal with a new CA ends, behind "node NAME"; by it its second step is
+ * known. */
+#define LS_REMOVED_COMPROMISED " is removed, compromised"
 /* One member fewer: a new epoch for the others, and new generated credentials. With `new_ca` the
  * member is thought to be in others' hands: the cluster's CA is replaced (the old certificate stays
  * beside it), and credentials that an operator installed are marked as known to it. */

@@ -223,7 +223,7 @@ enum ls_code ls_candidate_remove(const struct ls_candidate_context *c, const cha
 		mark_known(&made, node);
 	}
 	made.cause = ls_strdup("removal");
-	made.subject = new_ca ? ls_format(LS_REMOVED_COMPROMISED, node)
+	made.subject = new_ca ? ls_format("node %s" LS_REMOVED_COMPROMISED, node)
 			      : ls_format("node %s is removed", node);
 	ls_candidate_hand_over(out, &made);
 	return LS_OK;

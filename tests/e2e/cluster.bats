@@ -152,6 +152,17 @@ ask_with_key_of() { # NODE TOKEN-FILE
 	all_at 2
 }
 
+@test "status --watch on one node shows what changes on the others, while it does" {
+	cluster_pem
+	cluster_up 2
+	start watcher "$E2E_BUILD/lockstep" --root "$T/n2" status --watch
+	wait_for "grep -qE '^n1 +yes +2 ' '$T/watcher.log'" $DEADLINE
+	on n1 cert renew proxy --force
+	wait_for "grep -qE '^n1 +yes +3 ' '$T/watcher.log'" $DEADLINE
+	kill_hard n1
+	wait_for "grep -qE '^n1 +no ' '$T/watcher.log'" $DEADLINE
+}
+
 @test "a join that was cut off is taken up again with the same keys" {
 	local first
 
